@@ -1,0 +1,1 @@
+"""The plugins that come with tunewatch, on the same contract as anybody's."""
