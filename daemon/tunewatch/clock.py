@@ -1,0 +1,64 @@
+"""Time as a thing that is handed in, so that tests can own it.
+
+Windows and waits count on the monotonic clock, which goes on while the machine sleeps;
+the wall clock only dates things. Nothing here decides how long to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """A wall clock, a clock that never steps, and a way to wait."""
+
+    def now(self) -> float:
+        """Return unix seconds of the wall clock."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never steps and does not stop in sleep."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> float:
+        """Return unix seconds of the wall clock."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds since boot, time asleep included."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(max(0.0, seconds))
+
+
+class FastClock:
+    """Time that runs `speed` times as fast: hours of waiting in seconds, for tests."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._start = time.monotonic()
+        self._epoch = time.time()
+
+    def now(self) -> float:
+        """Return unix seconds, running ahead from the moment it was made."""
+        return self._epoch + self.monotonic()
+
+    def monotonic(self) -> float:
+        """Return seconds since it was made, `speed` for each real one."""
+        return (time.monotonic() - self._start) * self._speed
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for that many of its own seconds."""
+        await asyncio.sleep(max(0.0, seconds) / self._speed)

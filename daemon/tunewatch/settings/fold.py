@@ -1,0 +1,177 @@
+"""Where a secret is kept: `X`, `X_file`, `X_env` or `X_credential` become one `X`.
+
+Works on any pydantic model: a field of type `Secret` is enough. A model that declares
+`X_file` itself keeps it. Knows no key by name.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tunewatch.settings.mistake import Mistake, key_path
+from tunewatch.settings.secret import Secret
+
+WAYS = ("_file", "_env", "_credential")
+"""What may follow the name of a secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a table stands and what surrounds it."""
+
+    prefix: tuple[str, ...] = ()  #: the path of the table
+    environ: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    """Per key path the file or environment variable that gave it."""
+    origin: str = ""  #: of keys that nobody gave
+    aliases: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    """Where a key really stands, if it was taken over from another table."""
+
+    def under(self, *names: str) -> Place:
+        """Return the place of a table inside this one."""
+        return replace(self, prefix=(*self.prefix, *names))
+
+    def mistake(self, keys: tuple[str | int, ...], text: str) -> Mistake:
+        """Return a mistake of a key in this table."""
+        path = self._said((*self.prefix, *keys))
+        return Mistake(where=self.origin_of(path), key=key_path(path), text=text)
+
+    def origin_of(self, path: tuple[str | int, ...]) -> str:
+        """Return which file gave a key, or the nearest table around or in it."""
+        path = self._said(path)
+        for end in range(len(path), 0, -1):
+            part = path[:end]
+            for known, origin in self.origins.items():
+                if known[:end] == part:
+                    return origin
+        return self.origin
+
+    def _said(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        for alias, said in self.aliases.items():
+            if path[: len(alias)] == alias:
+                return (*said, *path[len(alias) :])
+        return path
+
+
+def secret_fields(model: type[BaseModel]) -> Iterator[str]:
+    """Yield the fields of a model that are secrets."""
+    for name, info in model.model_fields.items():
+        annotation = info.annotation
+        if annotation is Secret or Secret in typing.get_args(annotation):
+            yield name
+
+
+def inner_model(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the model of a field that is a table with keys of its own."""
+    info = model.model_fields.get(name)
+    if info is None:
+        return None
+    for choice in (info.annotation, *typing.get_args(info.annotation)):
+        if isinstance(choice, type) and issubclass(choice, BaseModel):
+            return choice
+    return None
+
+
+def folded(
+    model: type[BaseModel], table: Mapping[str, Any], place: Place
+) -> tuple[dict[str, Any], list[Mistake]]:
+    """Return the table with one `Secret` for each secret that was given."""
+    result = dict(table)
+    mistakes: list[Mistake] = []
+    for name in secret_fields(model):
+        ways = [way for way in ("", *WAYS) if _is_given(model, result, name, way)]
+        given = {name + way: result.pop(name + way) for way in ways}
+        if len(given) > 1:
+            one_of = ", ".join(given)
+            text = f"wanted one way to give this secret; found {one_of}"
+            mistakes.append(place.mistake((next(iter(given)),), text))
+        elif given:
+            ((key, value),) = given.items()
+            secret = _secret(name, key, value, place)
+            if isinstance(secret, Mistake):
+                mistakes.append(secret)
+            else:
+                result[name] = secret
+    for name, value in result.items():
+        inner = inner_model(model, name)
+        if inner is not None and isinstance(value, dict):
+            result[name], more = folded(inner, value, place.under(name))
+            mistakes.extend(more)
+    return result, mistakes
+
+
+def _is_given(
+    model: type[BaseModel], table: Mapping[str, Any], name: str, way: str
+) -> bool:
+    key = name + way
+    return key in table and (not way or key not in model.model_fields)
+
+
+def _secret(name: str, key: str, value: object, place: Place) -> object:
+    """Return the secret, the value as it is if the model may judge it, or a mistake."""
+    way = key[len(name) :]
+    if not way:
+        return value
+    if not isinstance(value, str) or not value.strip():
+        return place.mistake((key,), f"wanted a {_NOUNS[way]}; found none")
+    if way == "_env":
+        return _from_env(key, value, place)
+    directory = place.environ.get("CREDENTIALS_DIRECTORY")
+    if way == "_credential":
+        if directory is None:
+            text = "wanted a systemd credential; found no $CREDENTIALS_DIRECTORY"
+            return place.mistake((key,), text)
+        return _from_file(key, Path(directory) / value, place)
+    return _from_file(key, _located(key, value, directory, place), place)
+
+
+_NOUNS = {
+    "_file": "path",
+    "_env": "name of an environment variable",
+    "_credential": "name of a systemd credential",
+}
+
+
+def _located(key: str, value: str, directory: str | None, place: Place) -> Path:
+    """Return the path of a secret's file.
+
+    A bare name is one of systemd's credentials, if there is one of that name; any other
+    relative path starts at the file that says it.
+    """
+    path = Path(value).expanduser()
+    if directory is not None and len(path.parts) == 1:
+        credential = Path(directory) / path
+        if credential.exists():
+            return credential
+    said_in = Path(place.origin_of((*place.prefix, key)))
+    return said_in.parent / path if said_in.is_file() else path
+
+
+def _from_env(key: str, name: str, place: Place) -> Secret | Mistake:
+    secret = Secret.from_env(name, place.environ)
+    if secret.get() is None:
+        text = f"wanted a secret in environment variable {name}; found it not set"
+        if name in place.environ:
+            text = f"wanted a secret in environment variable {name}; found it empty"
+        return place.mistake((key,), text)
+    return secret
+
+
+def _from_file(key: str, path: Path, place: Place) -> Secret | Mistake:
+    try:
+        with path.open("rb") as file:
+            is_empty = not file.read(1)
+    except OSError as error:
+        trouble = error.strerror or type(error).__name__
+        text = f"wanted a readable file at {path}; found: {trouble.lower()}"
+        return place.mistake((key,), text)
+    secret = Secret.from_file(path)
+    if is_empty or secret.get() is None:
+        return place.mistake((key,), f"wanted a secret in {path}; found it empty")
+    return secret
