@@ -1,0 +1,70 @@
+"""Find kinds of sources: built-in and third-party by the same entry points.
+
+Imports only what the configuration names, and no provider's client: commands that only
+read the store stay fast.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from typing import Any
+
+from tunewatch.sources.contract import SourceKind
+
+GROUP = "tunewatch.sources"
+"""The entry point group that packages with sources use."""
+
+
+class KindFault(Exception):
+    """A kind of source cannot be used. `reason` says which, why and what there is."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def load(kind: str, *, installed: EntryPoints | None = None) -> SourceKind[Any]:
+    """Return the kind of source that goes by this name.
+
+    `installed` are the entry points to look among, by default those of every installed
+    package. Raises `KindFault` if there is none of that name, if more than one package
+    provides it, or if it cannot be imported.
+    """
+    if installed is None:
+        installed = entry_points(group=GROUP)
+    candidates = installed.select(group=GROUP)
+    entry = _only(
+        kind, [entry for entry in candidates if entry.name == kind], candidates
+    )
+    try:
+        loaded = entry.load()
+    except ModuleNotFoundError as missing:
+        raise KindFault(
+            f"source kind '{kind}' needs a package that is not installed: "
+            f"{missing.name}"
+        ) from missing
+    except AttributeError as missing:
+        raise KindFault(
+            f"source kind '{kind}' points at {entry.value}, which does not exist"
+        ) from missing
+    if not isinstance(loaded, SourceKind):
+        raise KindFault(
+            f"source kind '{kind}' points at {entry.value}, "
+            f"which is a {type(loaded).__name__} and not a SourceKind"
+        )
+    return loaded
+
+
+def _only(kind: str, named: list[EntryPoint], candidates: EntryPoints) -> EntryPoint:
+    """Return the one entry point of that name."""
+    if not named:
+        names = ", ".join(sorted({entry.name for entry in candidates})) or "none"
+        raise KindFault(f"no source kind called '{kind}'; installed: {names}")
+    # One package may be seen twice, as source tree and as wheel: that is no conflict.
+    packages = sorted({entry.dist.name if entry.dist else "?" for entry in named})
+    if len(packages) > 1:
+        raise KindFault(
+            f"source kind '{kind}' is provided by more than one package: "
+            + ", ".join(packages)
+        )
+    return named[0]

@@ -1,0 +1,156 @@
+"""What a source is: the only place that knows a URL, header, status code or cursor.
+
+A source hands over neutral facts, with the provider's own words kept beside them.
+Nothing above this floor may assume a particular provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
+from pydantic import BaseModel
+
+from tunewatch.model import Checkpoint, Entry, Job, MetricPoint
+
+ItemT = TypeVar("ItemT")
+
+
+class SourceFault(Exception):
+    """A request got no usable answer. `reason` is for a person and has no secret."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Refused(SourceFault):
+    """The provider refuses the key (401, 403): asking again soon helps nobody."""
+
+
+class Unavailable(SourceFault):
+    """No answer for now: 408, 429, 5xx, network, timeout.
+
+    `after` is what the provider asked for in seconds, None if it did not say.
+    """
+
+    def __init__(self, reason: str, *, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class Unreadable(SourceFault):
+    """An answer that is not what the API promises (HTML, cut JSON, wrong type)."""
+
+
+class Missing(SourceFault):
+    """The thing asked for does not exist (404)."""
+
+
+class RawJob(Struct, frozen=True):
+    """One job of an answer, not decoded: most of them have not changed."""
+
+    raw: bytes
+    digest: bytes  #: 16 bytes, equal for equal bytes
+
+
+class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
+    """One page of a list, newest first as it came."""
+
+    items: tuple[ItemT, ...]
+    cursor: str | None  #: hand it in as `after` for older items; None at the end
+    malformed: int = 0  #: items that could not be read: counted, logged once, left out
+    digest: bytes = b""  #: of the whole page: equal pages need no second look
+    count: int = 0  #: items on the page, readable or not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request as it went, for telemetry and for the clock check."""
+
+    endpoint: str  #: jobs, job, events, checkpoints, file
+    seconds: float
+    outcome: str  #: ok, or the fault's class in lower case
+    status: int | None = None
+    remaining_requests: int | None = None  #: x-ratelimit-remaining-requests
+    limit_requests: int | None = None
+    reset_after: float | None = None  #: seconds, x-ratelimit-reset-requests
+    clock_offset: float | None = None  #: seconds our clock is ahead of the Date header
+    malformed: int = 0  #: items or rows of the answer that could not be read
+
+
+class Source(Protocol):
+    """One key's view of a provider.
+
+    Every method makes exactly one request and raises `Refused`, `Unavailable`,
+    `Unreadable` or `Missing`; retrying is the poller's. Cancellation is safe.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the source in the configuration."""
+        ...
+
+    @property
+    def realm(self) -> str:
+        """Where its jobs live: provider and API origin."""
+        ...
+
+    async def list_jobs(self, *, after: str | None, limit: int) -> Page[RawJob]:
+        """Return jobs, newest first."""
+        ...
+
+    async def retrieve_job(self, job_id: str) -> RawJob:
+        """Return one job as it is now."""
+        ...
+
+    async def list_entries(
+        self, job_id: str, *, after: str | None, limit: int
+    ) -> Page[Entry]:
+        """Return a job's events, newest first."""
+        ...
+
+    async def list_checkpoints(
+        self, job_id: str, *, after: str | None, limit: int
+    ) -> Page[Checkpoint]:
+        """Return a job's checkpoints, newest first."""
+        ...
+
+    async def result_points(self, file_id: str) -> tuple[MetricPoint, ...]:
+        """Return the points of a result file, by step."""
+        ...
+
+    def identify(self, raw: bytes) -> str:
+        """Return the id of a raw job without decoding the rest.
+
+        Raises Unreadable if it has none.
+        """
+        ...
+
+    def decode(self, raw: bytes) -> Job:
+        """Return the job of a raw item. Pure. Raises Unreadable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceContext:
+    """What a source is lent while it is open."""
+
+    name: str
+    secret: Callable[[], str | None]  #: the key as it is now; files are re-read
+    observe: Callable[[Call], None]  #: told of every request
+    http: object  #: the HTTP client shared by all sources (see `sources.http`)
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceKind(Generic[SettingsT]):
+    """A kind of source as its entry point (group `tunewatch.sources`) names it."""
+
+    settings: type[SettingsT]  #: pydantic, `extra="forbid"`: only the kind's own keys
+    open: Callable[[SettingsT, SourceContext], AbstractAsyncContextManager[Source]]

@@ -1,0 +1,29 @@
+"""OpenAI and every API with the same surface, as a kind of source.
+
+Naming the kind and checking its settings costs nothing: the client is imported when a
+source is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tunewatch.sources.contract import Source, SourceContext, SourceKind
+from tunewatch.sources.openai.settings import OpenAISettings
+
+
+@asynccontextmanager
+async def open_source(
+    settings: OpenAISettings, context: SourceContext
+) -> AsyncIterator[Source]:
+    """Open a source. It closes nothing: the HTTP client is lent."""
+    from tunewatch.sources.openai.client import OpenAISource
+
+    yield OpenAISource(settings, context)
+
+
+SOURCE = SourceKind(settings=OpenAISettings, open=open_source)
+"""What the entry point `openai` names."""
+
+__all__ = ["SOURCE", "OpenAISettings", "open_source"]

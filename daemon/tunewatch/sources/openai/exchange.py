@@ -1,0 +1,126 @@
+"""One request and what became of it: body, fault, and what telemetry is told.
+
+Bounds every answer in time and in size. Knows no endpoint and no shape of an answer;
+how to send a request is the client's, what a failure means is `faults`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import openai
+
+from tunewatch.sources.contract import (
+    Call,
+    Refused,
+    SourceFault,
+    Unavailable,
+    Unreadable,
+)
+from tunewatch.sources.openai import headers as said
+from tunewatch.sources.openai.faults import FOREIGN, Asked, fault_of, not_json
+
+AnswerT = TypeVar("AnswerT")
+
+Answering = AbstractAsyncContextManager[Any]
+"""An answer of the client whose body has not been read (`with_streaming_response`)."""
+
+READ_IN_THREAD = 256 * 1024
+"""Bytes from which on a body is read in a thread: the loop has others to serve."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request under way."""
+
+    endpoint: str
+    origin: str
+    key: Callable[[], str | None]  #: the key it was sent with, to hide it
+    timeout: float  #: s, for everything together, dripping bodies included
+    limit: int  #: bytes of the answer
+    now: Callable[[], float]  #: unix seconds
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    malformed: int = 0
+    _began: float = field(default_factory=time.monotonic)
+    _seconds: float | None = None
+    _answered: float | None = None
+
+    @property
+    def asked(self) -> Asked:
+        """What reasons begin with."""
+        return Asked(self.endpoint, self.origin)
+
+    async def answer(
+        self, request: Answering, read: Callable[[bytes], AnswerT]
+    ) -> AnswerT | SourceFault:
+        """Send the request; return what `read` makes of its body, or the fault.
+
+        The fault is returned, so that it is raised where no handler runs: the client's
+        exceptions hold the request with its key, and nothing may chain to them.
+        """
+        try:
+            body = await self._body(request)
+            if len(body) < READ_IN_THREAD:
+                return read(body)
+            return await asyncio.to_thread(read, body)
+        except Unreadable as fault:
+            return not_json(self.asked, self.headers, fault.reason)
+        except Refused as fault:  # by the key's own look-up: nothing was sent
+            return Refused(f"{self.asked}: {fault.reason}")
+        except FOREIGN as error:
+            return self._fault(error)
+        except TimeoutError:
+            return Unavailable(f"{self.asked}: no full answer in {self.timeout:g} s")
+        except OSError as error:
+            return self._fault(error)
+        finally:
+            self._ended()
+
+    def call(self, outcome: str) -> Call:
+        """Return what telemetry is told of the request."""
+        self._ended()
+        get = self.headers.get
+        return Call(
+            endpoint=self.endpoint,
+            seconds=self._seconds or 0.0,
+            outcome=outcome,
+            status=self.status,
+            remaining_requests=said.count(get("x-ratelimit-remaining-requests")),
+            limit_requests=said.count(get("x-ratelimit-limit-requests")),
+            reset_after=said.duration(get("x-ratelimit-reset-requests")),
+            clock_offset=None
+            if self._answered is None
+            else said.clock_offset(self.headers, now=self._answered),
+            malformed=self.malformed,
+        )
+
+    async def _body(self, request: Answering) -> bytes:
+        async with asyncio.timeout(self.timeout), request as response:
+            self._heard(response.status_code, response.headers)
+            chunks: list[bytes] = []
+            size = 0
+            async for chunk in response.iter_bytes():
+                size += len(chunk)
+                if size > self.limit:
+                    raise Unreadable(f"the answer is larger than {self.limit} bytes")
+                chunks.append(chunk)
+        self._ended()
+        return b"".join(chunks)
+
+    def _fault(self, error: Exception) -> SourceFault:
+        if isinstance(error, openai.APIStatusError):
+            self._heard(error.status_code, error.response.headers)
+        return fault_of(error, asked=self.asked, key=self.key(), now=self.now())
+
+    def _heard(self, status: int, headers: Mapping[str, str]) -> None:
+        self.status, self.headers, self._answered = status, headers, self.now()
+
+    def _ended(self) -> None:
+        if self._seconds is None:
+            self._seconds = time.monotonic() - self._began

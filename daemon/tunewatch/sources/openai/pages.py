@@ -1,0 +1,122 @@
+"""List answers: an envelope opened, its items one by one, and where the next page is.
+
+One odd item never costs its page. Knows no request; what items mean is `decode`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from tunewatch.sources.contract import Page, RawJob, Unreadable
+from tunewatch.sources.openai.decode import identify
+from tunewatch.sources.openai.lenient import NOT_JSON, identifier, repaired
+
+ItemT = TypeVar("ItemT")
+
+_SURELY_FULL = 10
+"""Items that every API puts on a page if it has them: the smallest known default."""
+
+
+class _Envelope(msgspec.Struct):
+    data: list[msgspec.Raw]
+    has_more: Any = None
+    last_id: Any = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+def digest(data: bytes) -> bytes:
+    """Return 16 bytes that are equal for equal bytes."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def raw_job(raw: bytes) -> RawJob:
+    """Return a job as it came, with its digest."""
+    return RawJob(raw, digest(raw))
+
+
+def read_jobs(body: bytes, *, after: str | None, limit: int) -> Page[RawJob]:
+    """Return a page of jobs that are not decoded. Raises Unreadable."""
+    page = _page(body, raw_job, after=after, limit=limit)
+    # To hash every byte a second time would cost as much as all the rest.
+    whole = b"".join([item.digest for item in page.items])
+    return replace(page, digest=digest(whole + (page.cursor or "").encode()))
+
+
+def read_page(
+    body: bytes, read: Callable[[bytes], ItemT], *, after: str | None, limit: int
+) -> Page[ItemT]:
+    """Return the page of a list answer, each item through `read`.
+
+    Items that `read` calls Unreadable are counted and left out. Raises Unreadable if
+    the answer is no list, or if there is more and no way to ask for it.
+    """
+    page = _page(body, read, after=after, limit=limit)
+    return replace(page, digest=digest(body))
+
+
+def _page(
+    body: bytes, read: Callable[[bytes], ItemT], *, after: str | None, limit: int
+) -> Page[ItemT]:
+    """Return the page but for its digest."""
+    envelope = _opened(body)
+    ids: list[str] = []
+    items: list[ItemT] = []
+    for each in envelope.data:
+        raw = bytes(each)
+        try:
+            ids.append(identify(raw))
+            items.append(read(raw))
+        except Unreadable:
+            continue
+    return Page(
+        items=tuple(items),
+        cursor=_cursor(envelope, ids, after=after, limit=limit),
+        malformed=len(envelope.data) - len(items),
+        count=len(envelope.data),
+    )
+
+
+def _opened(body: bytes) -> _Envelope:
+    with suppress(*NOT_JSON):
+        return _envelope.decode(body)
+    mended = repaired(body)
+    with suppress(*NOT_JSON):
+        return _envelope.decode(mended)
+    raise Unreadable("the answer is JSON, but no list")
+
+
+def _cursor(
+    envelope: _Envelope, ids: list[str], *, after: str | None, limit: int
+) -> str | None:
+    """Return the `after` of the next page, None at the end."""
+    if not envelope.data or not _has_more(envelope, ids, after=after, limit=limit):
+        return None
+    cursor = ids[-1] if ids else identifier(envelope.last_id)
+    if cursor is None:
+        # To call this the end would lose everything older.
+        raise Unreadable("the list goes on, but no item has an id to go on from")
+    return cursor
+
+
+def _has_more(
+    envelope: _Envelope, ids: list[str], *, after: str | None, limit: int
+) -> bool:
+    """Whether older items exist.
+
+    An API that does not say is asked until a page is empty or plainly short, or holds
+    the item it was to begin after: then it does not page at all.
+    """
+    said = envelope.has_more
+    if isinstance(said, str):
+        said = {"true": True, "false": False}.get(said.lower())
+    if isinstance(said, bool | int):
+        return bool(said)
+    return len(envelope.data) >= min(limit, _SURELY_FULL) and after not in ids
