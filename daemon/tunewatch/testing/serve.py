@@ -1,0 +1,69 @@
+"""`python -m tunewatch.testing.serve`: the simulated API in a process of its own.
+
+Its first line on stdout is the base URL. It ends on SIGINT or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from tunewatch.testing.api import DEFAULT_KEY, SimulatedApi
+from tunewatch.testing.clock import SimulatedClock
+from tunewatch.testing.organisation import Organisation
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until told to end."""
+    asyncio.run(_serve(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tunewatch.testing.serve",
+        description="Serve a simulated fine-tuning API on loopback.",
+    )
+    add = parser.add_argument
+    add("--port", type=int, default=0, help="0: any free one")
+    add("--seed", type=int, default=0, help="the same seed, the same jobs")
+    add("--time-scale", type=float, default=1.0, help="simulated seconds per second")
+    add(
+        "--keys",
+        default=DEFAULT_KEY,
+        help="keys that see everything, separated by commas; empty: one per project",
+    )
+    add("--jobs-per-hour", type=float, default=6.0, help="simulated hours; 0: none")
+    add("--past", type=int, default=12, help="jobs that ended before the start")
+    add("--many", type=int, default=0, help="add so many jobs that run now")
+    add("--steps", type=int, default=90, help="the steps of those jobs")
+    add("--no-organisation", action="store_true", help="only what is put by requests")
+    return parser
+
+
+async def _serve(given: argparse.Namespace) -> None:
+    keys = tuple(key for key in given.keys.split(",") if key)
+    clock = SimulatedClock(scale=given.time_scale)
+    api = SimulatedApi(seed=given.seed, clock=clock)
+    if given.no_organisation:
+        api.project("everything", keys)
+    else:
+        organisation = Organisation(
+            seed=given.seed, jobs_per_hour=given.jobs_per_hour, keys=keys
+        )
+        organisation.move_into(api, past=given.past)
+    if given.many:
+        project = "everything" if keys else "default"
+        api.put_many(given.many, project=project, steps=given.steps, apart=1.0)
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with api.serve(port=given.port) as base_url:
+        sys.stdout.write(f"{base_url}\n")
+        sys.stdout.flush()
+        await ended.wait()
+
+
+if __name__ == "__main__":
+    main()
