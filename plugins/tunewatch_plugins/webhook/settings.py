@@ -1,0 +1,113 @@
+"""The settings of a webhook, checked as a whole before anything is sent.
+
+No message repeats a value that may be a secret: the URL is one, too. The host makes a
+`Secret` of each way to give one (`url_file`, `secret_env` …); here they have arrived.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from tunewatch.plugin import Secret
+from tunewatch_plugins.webhook import formats
+from tunewatch_plugins.webhook.allowed import AllowList
+from tunewatch_plugins.webhook.secrets import Parsed, Trouble, text_of
+from tunewatch_plugins.webhook.signing import Keyring, keyring
+from tunewatch_plugins.webhook.target import Target, check, target
+from tunewatch_plugins.webhook.transport import trust
+
+
+class WebhookSettings(BaseModel):
+    """One receiver."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    # Before the URL, which is judged by it.
+    allow_hosts: list[str] = Field(
+        default_factory=list,
+        description=(
+            "receivers on private or loopback addresses, or reached by plain http:"
+            ' names, "*.svc.cluster.local", "10.0.0.0/8", "localhost"'
+        ),
+    )
+    url: Secret = Field(description="the receiver's URL; it is a secret")
+    secret: list[Secret] = Field(
+        default_factory=list,
+        validate_default=True,
+        description=(
+            "what every delivery is signed with: whsec_ and the base64 of 24 to 64"
+            " bytes, as `tunewatch secret` makes one; several, one per line and the"
+            " current one first, while one replaces another"
+        ),
+    )
+    format: str = Field(default="standard", description="the shape of the body")
+    ca_file: Path | None = Field(
+        default=None,
+        description="certificate authorities to trust instead of the system's, PEM",
+    )
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _is_a_list_of_hosts(cls, entries: list[str]) -> list[str]:
+        AllowList.of(entries)
+        return entries
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_reached(cls, url: Secret, info: ValidationInfo) -> Secret:
+        receiver = target(text_of([url]))
+        entries = info.data.get("allow_hosts")
+        if entries is not None:
+            check(receiver, AllowList.of(entries))
+        return url
+
+    @field_validator("secret", mode="before")
+    @classmethod
+    def _is_one_or_several(cls, given: object) -> object:
+        return [given] if isinstance(given, str | Secret) else given
+
+    @field_validator("secret")
+    @classmethod
+    def _can_sign(cls, secrets: list[Secret]) -> list[Secret]:
+        if not secrets:
+            raise ValueError(
+                "a webhook is signed or not sent: make a secret with `tunewatch"
+                " secret`, give it to the receiver, and name it here by secret_file,"
+                " secret_env or secret"
+            )
+        keyring(text_of(secrets))
+        return secrets
+
+    @field_validator("format")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return formats.known(name)
+
+    @field_validator("ca_file")
+    @classmethod
+    def _holds_certificates(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                trust(path)
+            except OSError as error:
+                why = error.strerror or type(error).__name__
+                raise ValueError(
+                    f"wanted certificates in PEM form in this file; found: {why}"
+                ) from None
+        return path
+
+    @property
+    def allowed(self) -> AllowList:
+        """Who may be reached inside."""
+        return AllowList.of(self.allow_hosts)
+
+    def targets(self, trouble: Trouble) -> Parsed[Target]:
+        """Return where to send. Raises ValueError."""
+        allowed = self.allowed
+        return Parsed([self.url], lambda text: check(target(text), allowed), trouble)
+
+    def keyrings(self, trouble: Trouble) -> Parsed[Keyring]:
+        """Return what to sign with. Raises ValueError."""
+        return Parsed(self.secret, keyring, trouble)

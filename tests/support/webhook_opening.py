@@ -1,0 +1,106 @@
+"""A webhook as the host opens it: its table checked, its context lent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+from prometheus_client import CollectorRegistry
+from structlog.testing import LogCapture
+
+from tunewatch.events import Common, Event, JobStatusChanged, encode
+from tunewatch.plugin import Context, Delivery, JobReader
+from tunewatch.settings import Place, checked
+from tunewatch_plugins.webhook import PLUGIN, WebhookSettings
+from tunewatch_plugins.webhook.sink import Webhook, open_webhook
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDdwbCkj2TdFk="
+
+
+class Nobody:
+    """A reader of jobs that a webhook never asks."""
+
+
+@dataclass(slots=True)
+class Time:
+    """A wall clock that its test owns."""
+
+    seconds: float = 1_763_600_000.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@dataclass(slots=True)
+class Lent:
+    """What a webhook is lent, and what it said."""
+
+    clock: Any = field(default_factory=Time)
+    log: LogCapture = field(default_factory=LogCapture)
+
+    def context(self) -> Context:
+        return Context(
+            name="ops",
+            log=structlog.wrap_logger(None, processors=[self.log]),
+            state_dir=Path("/nonexistent"),
+            jobs=cast("JobReader", Nobody()),
+            clock=self.clock,
+            registry=CollectorRegistry(),
+        )
+
+
+def settled(
+    table: Mapping[str, Any], environ: Mapping[str, str] | None = None
+) -> tuple[WebhookSettings | None, list[str]]:
+    """Return the settings of a table, or every mistake in it."""
+    place = Place(prefix=("plugins", "ops"), environ=environ or {}, origin="a.toml")
+    settings, mistakes = checked(PLUGIN.settings, table, place)
+    return settings, [str(mistake) for mistake in mistakes]
+
+
+@asynccontextmanager
+async def opened(
+    table: Mapping[str, Any],
+    *,
+    lent: Lent | None = None,
+) -> AsyncIterator[Webhook]:
+    """Open a webhook with these settings; a secret and localhost unless they say."""
+    whole = {"secret": SECRET, "allow_hosts": ["localhost"], **table}
+    if any(key.startswith("secret_") for key in table):
+        del whole["secret"]
+    settings, mistakes = settled(whole)
+    assert settings is not None, mistakes
+    context = (lent or Lent()).context()
+    async with open_webhook(settings, context) as webhook:
+        yield webhook
+
+
+def event(number: int = 1, *, status: str = "succeeded") -> Event:
+    job = {"object": "fine_tuning.job", "id": f"ftjob-{number}", "status": status}
+    return Event(
+        id=f"evt_{number:032x}",
+        type=f"fine_tuning.job.{status}",
+        created_at=1_723_208_013,
+        common=Common(
+            id=f"ftjob-{number}",
+            source="research",
+            realm="openai",
+            status=status,
+            sequence=number,
+            observed_at="2024-08-09T12:53:34Z",
+        ),
+        payload=JobStatusChanged(job=job, previous_status="running"),
+    )
+
+
+def delivery(number: int = 1, *, body: bytes | None = None) -> Delivery:
+    happened = event(number)
+    return Delivery(event=happened, body=encode(happened) if body is None else body)
