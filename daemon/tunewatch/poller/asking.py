@@ -1,0 +1,62 @@
+"""Requests of one source, each paid for from its budget.
+
+The only thing the poller asks a provider through. Knows what requests cost and what
+the provider asked for, not what the answers mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tunewatch.model import Checkpoint, Entry, MetricPoint
+from tunewatch.poller.budget import Budget, Purpose
+from tunewatch.sources.contract import Page, RawJob, Source, Unavailable
+
+LONGEST_HOLD = 86_400.0
+"""s: a longer Retry-After is honoured up to this."""
+
+
+class Asker:
+    """Asks the source, one token a request; holds back as long as it was asked to."""
+
+    def __init__(self, source: Source, budget: Budget) -> None:
+        self._source = source
+        self._budget = budget
+
+    async def jobs(self, after: str | None, limit: int) -> Page[RawJob]:
+        """Return a page of jobs."""
+        async with self._paid("discovery"):
+            return await self._source.list_jobs(after=after, limit=limit)
+
+    async def job(self, job_id: str) -> RawJob:
+        """Return a job as it is now."""
+        async with self._paid("look"):
+            return await self._source.retrieve_job(job_id)
+
+    async def entries(self, job_id: str, after: str | None, limit: int) -> Page[Entry]:
+        """Return a page of a job's events."""
+        async with self._paid("look"):
+            return await self._source.list_entries(job_id, after=after, limit=limit)
+
+    async def checkpoints(
+        self, job_id: str, after: str | None, limit: int
+    ) -> Page[Checkpoint]:
+        """Return a page of a job's checkpoints."""
+        async with self._paid("look"):
+            return await self._source.list_checkpoints(job_id, after=after, limit=limit)
+
+    async def file(self, file_id: str) -> tuple[MetricPoint, ...]:
+        """Return the points of a result file."""
+        async with self._paid("look"):
+            return await self._source.result_points(file_id)
+
+    @asynccontextmanager
+    async def _paid(self, purpose: Purpose) -> AsyncIterator[None]:
+        await self._budget.take(purpose)
+        try:
+            yield
+        except Unavailable as fault:
+            if fault.after is not None:
+                self._budget.hold(min(fault.after, LONGEST_HOLD))
+            raise

@@ -1,0 +1,82 @@
+"""The poller's side of the journal: what was seen is owed until it is written.
+
+While the store takes nothing (disk full, database away), whoever commits waits, so
+that polling pauses by itself and goes on by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from tunewatch import pace
+from tunewatch.clock import Clock
+from tunewatch.diff import Observation
+from tunewatch.events import SourceDown, SourceUp
+from tunewatch.sources.contract import Source
+from tunewatch.store.journal import Journal
+from tunewatch.store.records import Committed, Fence, JobFault, StoreUnavailable
+
+T = TypeVar("T")
+FIRST_WAIT = 0.5
+"""s before a commit is tried again for the first time, doubling to half a minute."""
+LONGEST_WAIT = 30.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Committer:
+    """Commits the observations of one source under its lease."""
+
+    journal: Journal
+    fence: Fence
+    source: Source
+    clock: Clock
+    jitter: pace.Jitter
+    log: FilteringBoundLogger
+    paused_reason: str | None = None  #: why polling waits for the store
+
+    async def commit(
+        self, observations: Sequence[Observation]
+    ) -> list[Committed | JobFault]:
+        """Commit; wait while the store is unavailable. Raises LeaseLost, StoreBroken.
+
+        A commit of unknown outcome is simply made again: the locked state and the
+        natural ids make that harmless.
+        """
+        return await self.owed(
+            lambda: self.journal.commit(
+                self.fence, observations, decode=self.source.decode
+            )
+        )
+
+    async def tell(self, payload: SourceDown | SourceUp) -> None:
+        """Commit an event of the source itself, the same way."""
+        await self.owed(lambda: self.journal.source_event(self.fence, payload))
+
+    async def owed(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write, as often as it takes while the store is unavailable."""
+        tries = 0
+        while True:
+            try:
+                done = await write()
+            except StoreUnavailable as fault:
+                await self._wait(fault, tries)
+                tries += 1
+            else:
+                self._works()
+                return done
+
+    async def _wait(self, fault: StoreUnavailable, tries: int) -> None:
+        if self.paused_reason is None:
+            self.log.warning("poll.waits_for_store", reason=fault.reason)
+        self.paused_reason = fault.reason
+        ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(tries, 10))
+        await self.clock.sleep(ceiling * (0.5 + self.jitter() / 2))
+
+    def _works(self) -> None:
+        if self.paused_reason is not None:
+            self.log.info("poll.store_is_back")
+        self.paused_reason = None

@@ -1,0 +1,138 @@
+"""The loops that read one source's job list, and what its failures mean.
+
+The newest page is the probe of a source that is down: while it fails, nothing else is
+asked. Knows when to read; how a page is read is `discovering`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from structlog.typing import FilteringBoundLogger
+
+from tunewatch import pace
+from tunewatch.clock import Clock
+from tunewatch.events import SourceDown, SourceUp, iso
+from tunewatch.poller.committing import Committer
+from tunewatch.poller.discovering import Discovery
+from tunewatch.poller.observer import PollObserver
+from tunewatch.poller.trouble import Trouble
+from tunewatch.poller.waiting import sleep_or
+from tunewatch.sources.contract import SourceFault
+from tunewatch.store.outages import SourceState
+
+LOOK_FOR_KEY = 1.0
+"""s between looks at whether a refused key has been exchanged."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ListLoop:
+    """Reads the list of one source for as long as it is polled."""
+
+    name: str
+    discovery: Discovery
+    committer: Committer
+    trouble: Trouble
+    outage: Callable[[], Awaitable[SourceState]]  #: as it was told last
+    key: Callable[[], object]
+    rates: pace.Rates
+    clock: Clock
+    jitter: pace.Jitter
+    observer: PollObserver
+    log: FilteringBoundLogger
+    on_read: Callable[[], None]  #: called after each read of the list
+    beat: float = 0.0  #: monotonic, of the last progress
+    _poked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def poke(self) -> None:
+        """Read the newest page now."""
+        self._poked.set()
+
+    async def first_walk(self) -> None:
+        """Walk over all jobs once, however often it breaks off."""
+        first_page = self.discovery.first_page
+        while not self.discovery.walked or not first_page.is_set():
+            try:
+                await self.discovery.first_walk()
+            except SourceFault as fault:
+                if first_page.is_set():
+                    # The newest page is the probe from here on: wait like a look.
+                    wait = self.rates.poll_interval
+                    await self.clock.sleep(pace.back_off(wait, 1, self.jitter))
+                else:
+                    await self._failed(fault, "first_walk")
+            else:
+                await self._answered()
+                self.on_read()
+
+    async def newest_pages(self) -> NoReturn:
+        """Read the newest pages at the source's interval."""
+        await self.discovery.first_page.wait()
+        while True:
+            self._poked.clear()
+            began = self.clock.monotonic()
+            try:
+                await self.discovery.newest()
+            except SourceFault as fault:
+                await self._failed(fault, "discovery")
+                continue
+            await self._answered()
+            now = self.clock.monotonic()
+            self.observer.polled(
+                self.name, phase="discovery", seconds=now - began, fault=None
+            )
+            self.on_read()
+            wait = pace.discovery(self.rates, active=bool(self.discovery.tracked))
+            self._watching(wait, is_up=True)
+            await sleep_or(self._poked, pace.jittered(wait, self.jitter), self.clock)
+
+    async def daily_walk(self) -> NoReturn:
+        """Read the complete list once a day."""
+        # A start somewhere in the day, so that replicas and restarts spread out.
+        await self.clock.sleep(pace.FULL_WALK * (0.1 + 0.9 * self.jitter()))
+        while True:
+            await self.discovery.whole()
+            self.on_read()
+            await self.clock.sleep(pace.jittered(pace.FULL_WALK, self.jitter))
+
+    async def _failed(self, fault: SourceFault, phase: str) -> None:
+        now, wall = self.clock.monotonic(), self.clock.now()
+        wait = self.trouble.list_failed(fault, now, wall)
+        kind = type(fault).__name__.lower()
+        self.observer.polled(self.name, phase=phase, seconds=0.0, fault=kind)
+        self._watching(wait, is_up=False)
+        if self.trouble.is_down(now) and not self.trouble.is_told_down:
+            since = iso(self.trouble.since_wall)
+            await self.committer.tell(SourceDown(reason=fault.reason, since=since))
+            self.trouble.is_told_down = True
+        await self._wait_out(wait)
+
+    async def _wait_out(self, wait: float) -> None:
+        """Wait after a failure; a key that was exchanged is tried at once."""
+        until = self.clock.monotonic() + wait
+        refused_key = self.key()
+        while (left := until - self.clock.monotonic()) > 0:
+            self.beat = self.clock.monotonic()
+            await self.clock.sleep(min(left, LOOK_FOR_KEY))
+            if self.trouble.refused and self.key() != refused_key:
+                self.log.info("source.key_changed")
+                return
+
+    async def _answered(self) -> None:
+        if self.trouble.is_told_down:
+            told = await self.outage()
+            since = told.since or iso(self.clock.now())
+            reason = told.reason or "it answers again"
+            await self.committer.tell(SourceUp(reason=reason, since=since))
+            self.trouble.is_told_down = False
+        self.beat = self.clock.monotonic()
+        self.trouble.list_answered(self.beat)
+
+    def _watching(self, interval: float, *, is_up: bool) -> None:
+        tracked = len(self.discovery.tracked)
+        self.observer.watching(
+            self.name, tracked=tracked, interval=interval, is_up=is_up
+        )

@@ -1,0 +1,224 @@
+"""Pages of the job list: what is new, what moved, what is only passing by.
+
+Items whose bytes have not changed are not decoded. A change seen on a page is only a
+reason to retrieve the job: a lagging page invents changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from tunewatch.clock import Clock
+from tunewatch.diff import Observation
+from tunewatch.diff.changes import UPDATED_FIELDS
+from tunewatch.model import Job, is_said, overlay
+from tunewatch.poller.tracked import Tracked
+from tunewatch.poller.walk import KnownGround
+from tunewatch.sources.contract import Page, RawJob, Source, Unreadable
+from tunewatch.store.records import Committed, JobFault, PeekedJob
+
+Commit = Callable[[Sequence[Observation]], Awaitable[list[Committed | JobFault]]]
+Peek = Callable[[Collection[str]], Awaitable[dict[str, PeekedJob]]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Listing:
+    """Reads pages of jobs into what is tracked."""
+
+    source: Source
+    source_id: int
+    backfill_before: float  #: unix seconds
+    tracked: dict[str, Tracked]
+    peek: Peek
+    commit: Commit
+    clock: Clock
+    numbers: count[int]
+    log: FilteringBoundLogger
+    _digests: dict[int, dict[bytes, str]] = field(default_factory=dict)
+    _foreign: set[str] = field(default_factory=set)
+    _buried: set[str] = field(default_factory=set)  # retention purged them
+    _odd: set[bytes] = field(default_factory=set)
+
+    async def take(
+        self, page: Page[RawJob], *, rank: int | None, ground: KnownGround | None = None
+    ) -> tuple[bool, list[tuple[str, RawJob]]]:
+        """Take a page in; return whether known ground was reached, and what is new.
+
+        `rank` is the place of its first item in the list where that is known: what is
+        unchanged on such a page since it was last read is not looked at again.
+        """
+        number = next(self.numbers)
+        before = {} if rank is None else self._digests.get(rank, {})
+        ids: list[tuple[str, RawJob]] = []
+        changed: list[tuple[str, RawJob]] = []
+        for raw in page.items:
+            job_id = before.get(raw.digest)
+            if job_id is None:
+                job_id = self._identify(raw)
+                if job_id is None:
+                    continue
+                changed.append((job_id, raw))
+            ids.append((job_id, raw))
+        strangers = [(i, raw) for i, raw in changed if i not in self.tracked]
+        peeked = await self.peek([job_id for job_id, _ in strangers])
+        known = peeked.keys() | self._buried
+        new = [(job_id, raw) for job_id, raw in strangers if job_id not in known]
+        await self._moved(changed, peeked, number)
+        self._cover(ids, rank)
+        if rank is not None:
+            unknown = {job_id for job_id, _ in new}
+            self._digests[rank] = {
+                raw.digest: job_id for job_id, raw in ids if job_id not in unknown
+            }
+        if page.malformed:
+            self.log.warning("poll.malformed_jobs", count=page.malformed)
+        is_new = {job_id for job_id, _ in new}
+        reached = ground is not None and ground.reached(i not in is_new for i, _ in ids)
+        return reached, new
+
+    def _identify(self, raw: RawJob) -> str | None:
+        try:
+            return self.source.identify(raw.raw)
+        except Unreadable as fault:
+            if raw.digest not in self._odd and len(self._odd) < 1000:
+                self._odd.add(raw.digest)
+                self.log.warning("poll.malformed_job", reason=fault.reason)
+            return None
+
+    def _cover(self, ids: Sequence[tuple[str, RawJob]], rank: int | None) -> None:
+        """Note whose status the page shows."""
+        for place, (job_id, raw) in enumerate(ids):
+            job = self.tracked.get(job_id)
+            if job is not None:
+                job.is_covered = True
+                job.digest = raw.digest
+                if rank is not None:
+                    job.rank = rank + place
+
+    async def _moved(
+        self,
+        changed: Sequence[tuple[str, RawJob]],
+        peeked: dict[str, PeekedJob],
+        number: int,
+    ) -> None:
+        """Sort out what the changed items of known jobs mean."""
+        silent: list[Observation] = []
+        for job_id, raw in changed:
+            job = self.tracked.get(job_id)
+            if job is not None:
+                if raw.digest == job.digest:
+                    continue
+                if self._contradicts(job.job, raw):
+                    job.needs_retrieve = True
+                    job.due = min(job.due, self.clock.monotonic())
+                elif not job.is_looking:
+                    silent.append(self._observed(job_id, raw, number))
+            elif job_id in peeked:
+                self._awake(peeked[job_id], raw)
+        if silent:
+            await self.commit(silent)
+
+    def _awake(self, known: PeekedJob, raw: RawJob) -> None:
+        """Track a settled job again if its item says something else than we know."""
+        if known.source_id != self.source_id:
+            if known.id not in self._foreign:
+                self._foreign.add(known.id)
+                self.log.warning(
+                    "poll.owned_by_another_source", job=known.id, owner=known.owner
+                )
+            return
+        if self._contradicts(known.job, raw) or known.state.removed:
+            now = self.clock.monotonic()
+            job = Tracked(known.job, now=now, state=known.state)
+            job.key = known.key
+            self.tracked[known.id] = job
+
+    def _contradicts(self, kept: Job, raw: RawJob) -> bool:
+        """Whether an item says anything else of what people are told about."""
+        try:
+            said = self.source.decode(raw.raw)
+        except Unreadable:
+            return False
+        if said.status != kept.status:
+            return True
+        return any(
+            _differs(getattr(kept, name), getattr(said, name))
+            for name in UPDATED_FIELDS
+        )
+
+    async def admit(self, new: Sequence[tuple[str, RawJob]]) -> None:
+        """Commit the first sight of jobs, and track those that are not history.
+
+        Those that ended before the backfill point are recorded without a word.
+        """
+        number = next(self.numbers)
+        observations: list[Observation] = []
+        jobs: dict[str, Job] = {}
+        for job_id, raw in reversed(new):  # oldest first
+            try:
+                job = self.source.decode(raw.raw)
+            except Unreadable as fault:
+                self.log.warning("poll.malformed_job", reason=fault.reason)
+                continue
+            ended = job.finished_at or job.created_at
+            silent = (
+                job.state.is_terminal
+                and ended is not None
+                and ended < self.backfill_before
+            )
+            jobs[job_id] = job
+            seen = self._observed(job_id, raw, number)
+            observations.append(
+                msgspec.structs.replace(seen, silent=silent, partial=not silent)
+            )
+        if not observations:
+            return
+        for outcome in await self.commit(observations):
+            if isinstance(outcome, Committed):
+                self._admitted(outcome, jobs[outcome.job_id])
+
+    def _admitted(self, outcome: Committed, job: Job) -> None:
+        if outcome.outcome == "foreign":
+            if outcome.job_id not in self._foreign:
+                self._foreign.add(outcome.job_id)
+                self.log.warning(
+                    "poll.owned_by_another_source",
+                    job=outcome.job_id,
+                    owner=outcome.owner,
+                )
+            return
+        if outcome.outcome == "tombstone":
+            self._buried.add(outcome.job_id)
+        if outcome.outcome != "committed" or outcome.state.settled:
+            return
+        if outcome.job_id in self.tracked:  # two walks met
+            return
+        tracked = Tracked(job, now=self.clock.monotonic(), state=outcome.state)
+        tracked.key = outcome.job_key
+        # A page may lag, and what it shows of a running job is retrieved before it is
+        # told; an ended job does not change its mind.
+        tracked.needs_retrieve = not job.state.is_terminal
+        tracked.is_covered = True
+        self.tracked[outcome.job_id] = tracked
+
+    def _observed(self, job_id: str, raw: RawJob, number: int) -> Observation:
+        return Observation(job_id=job_id, look=number, at=self.clock.now(), raw=raw.raw)
+
+    def uncover(self) -> None:
+        """Forget whose status is shown: another round of pages begins."""
+        for job in self.tracked.values():
+            job.is_covered = False
+
+
+def _differs(kept: object, said: object) -> bool:
+    """Whether what an answer says differs; what it does not say never does."""
+    if not is_said(said):
+        return False
+    if isinstance(kept, dict) and isinstance(said, dict):
+        return overlay(kept, said) != kept
+    return kept != said

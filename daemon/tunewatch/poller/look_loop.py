@@ -1,0 +1,146 @@
+"""The loop that looks at one source's jobs: what is due, longest unseen first.
+
+Decides when to look again and when a job needs no more looks; what a look asks for is
+`looking`'s. One look per job is in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from structlog.typing import FilteringBoundLogger
+
+from tunewatch import pace
+from tunewatch.clock import Clock
+from tunewatch.poller.looking import Looker, NotCommitted
+from tunewatch.poller.observer import PollObserver
+from tunewatch.poller.tracked import Tracked
+from tunewatch.poller.trouble import Trouble
+from tunewatch.poller.waiting import sleep_or
+from tunewatch.sources.contract import Missing, SourceFault
+
+AT_ONCE = 8
+"""Looks in flight of one source."""
+
+
+@dataclass(slots=True, kw_only=True)
+class LookLoop:
+    """Looks at the tracked jobs of one source for as long as it is polled."""
+
+    name: str
+    tracked: dict[str, Tracked]
+    looker: Looker
+    trouble: Trouble
+    rates: pace.Rates
+    clock: Clock
+    jitter: pace.Jitter
+    observer: PollObserver
+    log: FilteringBoundLogger
+    on_look: Callable[[], None]  #: called after each look
+    beat: float = 0.0  #: monotonic, of the last progress
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _slots: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(AT_ONCE)
+    )
+
+    def wake(self) -> None:
+        """See anew what is due."""
+        self._woken.set()
+
+    async def run(self, tasks: asyncio.TaskGroup) -> NoReturn:
+        """Look at whatever is due, in tasks of the group."""
+        while True:
+            self._woken.clear()
+            self.beat = self.clock.monotonic()
+            job, wait = self._next()
+            if job is None or self.trouble.is_on:
+                await sleep_or(self._woken, wait, self.clock)
+                continue
+            await self._slots.acquire()
+            job.is_looking = True
+            tasks.create_task(self._look(job), name=f"look:{job.job.id}")
+
+    def _next(self) -> tuple[Tracked | None, float]:
+        """Return the due job that was unseen longest, or how long until one is due."""
+        now = self.clock.monotonic()
+        soonest = now + self.rates.poll_interval
+        chosen: Tracked | None = None
+        for job in self.tracked.values():
+            if job.is_looking:
+                continue
+            if job.due > now:
+                soonest = min(soonest, job.due)
+            elif chosen is None or job.seen_at < chosen.seen_at:
+                chosen = job
+        return chosen, soonest - now
+
+    async def _look(self, job: Tracked) -> None:
+        began = job.seen_at = self.clock.monotonic()
+        fault: str | None = None
+        try:
+            await self.looker.look(job)
+            self.trouble.look_failures = 0
+        except Missing:
+            fault = "missing"
+            await self._missed(job)
+        except (SourceFault, NotCommitted) as failure:
+            fault = type(failure).__name__.lower()
+            self._failed(job, failure)
+        finally:
+            job.is_looking = False
+            self._slots.release()
+        now = self.beat = self.clock.monotonic()
+        job.due = now + self._wait_after(job, now)
+        self.observer.polled(self.name, phase="look", seconds=now - began, fault=fault)
+        if is_done_with(job, now):
+            self.tracked.pop(job.job.id, None)
+        self.on_look()
+        self._woken.set()
+
+    def _failed(self, job: Tracked, failure: Exception) -> None:
+        job.failures += 1
+        if isinstance(failure, SourceFault):
+            self.trouble.look_failures += 1
+        if job.failures == 1:
+            self.log.warning("poll.look_failed", job=job.job.id, reason=str(failure))
+
+    async def _missed(self, job: Tracked) -> None:
+        """Take in that the provider knows no such job."""
+        now = self.clock.monotonic()
+        job.failures += 1
+        if not self.trouble.is_on:
+            job.miss(now)
+        missing = sum(1 for other in self.tracked.values() if other.misses)
+        if missing > max(1, len(self.tracked) // 2):
+            # More than half at once is the source's trouble, not the jobs'.
+            if job.misses == 1:
+                self.log.warning("poll.many_jobs_missing", count=missing)
+            return
+        if job.is_missing(now) and not job.is_covered:
+            await self.looker.gone(job)
+
+    def _wait_after(self, job: Tracked, now: float) -> float:
+        if job.failures:
+            return pace.back_off(self.rates.poll_interval, job.failures, self.jitter)
+        if job.doubted_at is not None:
+            return self.rates.poll_interval
+        if job.state.settled:
+            return max(0.0, job.file_next - now)
+        unchanged_for = now - job.unchanged_since
+        every = pace.look(self.rates, job.status, unchanged_for=unchanged_for)
+        return pace.jittered(every, self.jitter)
+
+
+def is_done_with(job: Tracked, now: float) -> bool:
+    """Whether nothing more has to be asked about the job."""
+    if job.state.removed:
+        return True
+    if not job.state.settled or job.doubted_at is not None or job.failures:
+        return False
+    first = job.file_first_tried
+    if first is None or not job.missing_files():
+        return True
+    return now - first >= pace.FILE_GIVEN_UP

@@ -1,0 +1,245 @@
+"""One look at one job: ask for what can have moved, commit it, learn from the answer.
+
+A complete look is the job, its events, its checkpoints and its result file. Which of
+them a look asks for is decided here; when to look is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from msgspec.structs import replace
+from structlog.typing import FilteringBoundLogger
+
+from tunewatch import pace
+from tunewatch.clock import Clock
+from tunewatch.diff import Observation
+from tunewatch.model import Checkpoint, Entry, Job, MetricPoint
+from tunewatch.poller.asking import Asker
+from tunewatch.poller.tracked import NEVER, Tracked
+from tunewatch.poller.walk import EntryWalk, KnownOf, all_checkpoints
+from tunewatch.sources.contract import (
+    Missing,
+    Source,
+    SourceFault,
+    Unavailable,
+    Unreadable,
+)
+from tunewatch.store.records import Committed, JobFault
+
+MOST_ENTRIES = 2000
+"""Entries in one transaction; a look with more is cut, the state comes last."""
+
+Commit = Callable[[Sequence[Observation]], Awaitable[list[Committed | JobFault]]]
+
+
+class NotCommitted(Exception):
+    """The store could not take this one job's look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looker:
+    """Looks at jobs of one source."""
+
+    source: Source
+    asker: Asker
+    commit: Commit
+    known_of: Callable[[str], KnownOf]  #: which events of a job are committed
+    clock: Clock
+    rates: pace.Rates
+    numbers: count[int]  #: looks of this lease term
+    log: FilteringBoundLogger
+
+    async def look(self, job: Tracked) -> Committed | None:
+        """Look at a job and commit what is seen; None if there was nothing to say.
+
+        Raises the source's faults, and NotCommitted.
+        """
+        now = self.clock.monotonic()
+        seen = Observation(
+            job_id=job.job.id,
+            look=next(self.numbers),
+            at=self.clock.now(),
+            settle_window=self.rates.settle_window,
+            absent_for={name: now - since for name, since in job.absent.items()},
+            absent_after=self.rates.poll_interval,
+            confirmed=self._is_confirmed(job, now),
+            quiet_for=None if job.quiet_since is None else now - job.quiet_since,
+        )
+        seen, current = await self._job(job, seen)
+        ended = current.state.is_terminal
+        whole = ended or job.is_first_look or job.is_slow(now)
+        tenth = job.looks % pace.CHECKPOINTS_EVERY == pace.CHECKPOINTS_EVERY - 1
+        if tenth and job.was_quiet and not whole and seen.raw is None:
+            # The one request of a quiet look asks for the checkpoints this time, so
+            # that a quiet cycle never costs more than one request a job.
+            seen = replace(seen, checkpoints=await self._checkpoints(job))
+            return await self._committed(job, seen, now)
+        entries, digest = await self._entries(job)
+        moved = bool(entries) or current.status != job.state.told_status
+        if moved or whole or tenth:
+            seen = replace(seen, checkpoints=await self._checkpoints(job))
+        if ended:
+            has_file, seen = await self._file(job, current, seen)
+            seen = replace(seen, complete=has_file)
+        job.was_quiet = not moved
+        if not moved and seen.raw is None and seen.checkpoints is None:
+            job.looks += 1
+            job.failures = 0
+            job.entries_digest, job.walk = digest, None
+            return None
+        committed = await self._committed(job, replace(seen, entries=entries), now)
+        job.entries_digest, job.walk = digest, None
+        return committed
+
+    async def gone(self, job: Tracked) -> Committed:
+        """Commit that the provider has the job no more. Raises NotCommitted."""
+        number, at = next(self.numbers), self.clock.now()
+        seen = Observation(job_id=job.job.id, look=number, at=at, gone=True)
+        committed = await self._commit_one(seen)
+        learn(job, seen, committed, self.clock.monotonic())
+        return committed
+
+    def _is_confirmed(self, job: Tracked, now: float) -> bool:
+        since = job.doubted_at
+        return since is not None and now - since >= self.rates.poll_interval
+
+    async def _job(self, job: Tracked, seen: Observation) -> tuple[Observation, Job]:
+        """Retrieve the job if the pages do not tell how it is, or if it has ended."""
+        needed = (
+            job.needs_retrieve
+            or not job.is_covered
+            or job.status.is_terminal
+            or job.is_slow(self.clock.monotonic())
+        )
+        if not needed:
+            return seen, job.job
+        raw = await self.asker.job(job.job.id)
+        said = self.source.decode(raw.raw)
+        if said.id != job.job.id:
+            raise Unreadable(f"asked for job {job.job.id}, was answered {said.id!r}")
+        return replace(seen, raw=raw.raw), said
+
+    async def _entries(self, job: Tracked) -> tuple[tuple[Entry, ...], bytes]:
+        """Return what is new, and the digest of the newest page.
+
+        A walk that breaks off is kept and goes on at the next look.
+        """
+        if job.walk is None:
+            known_of = self.known_of(job.job.id)
+            job.walk = EntryWalk(self.asker, job.job.id, known_of)
+        walk = job.walk
+        try:
+            entries = await walk.finish(job.entries_digest)
+        except Missing:
+            # Some compatible APIs have jobs and no events.
+            return (), b""
+        except Unreadable:
+            job.walk = None  # its cursor may be what is wrong: begin again
+            raise
+        if walk.malformed:
+            self.log.warning(
+                "poll.malformed_events", job=job.job.id, count=walk.malformed
+            )
+        return entries, walk.digest
+
+    async def _checkpoints(self, job: Tracked) -> tuple[Checkpoint, ...] | None:
+        try:
+            return await all_checkpoints(self.asker, job.job.id)
+        except Missing:
+            return None  # some compatible APIs have none
+
+    async def _file(
+        self, job: Tracked, current: Job, seen: Observation
+    ) -> tuple[bool, Observation]:
+        """Read a result file that is named; return whether it no longer blocks."""
+        now = self.clock.monotonic()
+        names = [name for name in current.result_files if name not in job.state.files]
+        expected = bool(names) or (
+            current.status == "succeeded" and not current.result_files
+        )
+        if not expected:
+            return True, seen
+        if job.file_first_tried is None:
+            job.file_first_tried = now
+        waived = job.may_settle_without_file(now)
+        if not names or now < job.file_next:
+            return waived, seen
+        points = await self._points(job, names[0], waived=waived)
+        if points is None:
+            return waived, seen
+        # A file after the first, should a provider have one, is for the next look.
+        filled = replace(seen, file_id=names[0], file_points=points)
+        return len(names) == 1, filled
+
+    async def _points(
+        self, job: Tracked, file_id: str, *, waived: bool
+    ) -> tuple[MetricPoint, ...] | None:
+        try:
+            points = await self.asker.file(file_id)
+        except SourceFault as fault:
+            if isinstance(fault, Unavailable) and not waived:
+                raise
+            if waived:
+                job.file_next = self.clock.monotonic() + pace.FILE_AGAIN
+            self.log.info(
+                "poll.no_result_file", job=job.job.id, file=file_id, reason=fault.reason
+            )
+            return None
+        job.file_next = NEVER
+        return points
+
+    async def _committed(
+        self, job: Tracked, seen: Observation, now: float
+    ) -> Committed:
+        """Commit a look, in parts if it is a long one, and learn from the answer."""
+        entries = seen.entries
+        while len(entries) > MOST_ENTRIES:
+            part = replace(
+                seen,
+                entries=entries[:MOST_ENTRIES],
+                checkpoints=None,
+                file_id=None,
+                file_points=(),
+                complete=False,
+                partial=True,
+            )
+            await self._commit_one(part)
+            entries = entries[MOST_ENTRIES:]
+            seen = replace(seen, look=next(self.numbers))
+        committed = await self._commit_one(replace(seen, entries=entries))
+        learn(job, seen, committed, now)
+        return committed
+
+    async def _commit_one(self, seen: Observation) -> Committed:
+        (outcome,) = await self.commit([seen])
+        if isinstance(outcome, JobFault):
+            raise NotCommitted(outcome.reason)
+        return outcome
+
+
+def learn(job: Tracked, seen: Observation, committed: Committed, now: float) -> None:
+    """Take over what a committed look says into what is remembered of the job."""
+    job.looks += 1
+    job.failures = 0
+    job.key = committed.job_key or job.key
+    if seen.raw is not None:
+        job.found()
+    if committed.outcome == "unconfirmed":
+        if job.doubted_at is None:
+            job.doubted_at = now
+    else:
+        job.doubted_at = None
+        job.needs_retrieve = job.needs_retrieve and seen.raw is None
+    if committed.job is not None:
+        job.job = committed.job
+    job.state = committed.state
+    if seen.checkpoints is not None:
+        job.absent = {name: job.absent.get(name, now) for name in committed.absent}
+    if committed.changed:
+        job.unchanged_since = now
+        job.quiet_since = None
+    if seen.complete and job.quiet_since is None:
+        job.quiet_since = now

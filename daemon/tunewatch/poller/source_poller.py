@@ -1,0 +1,223 @@
+"""Look at every job of one source until it is settled, for as long as the lease lasts.
+
+Puts the parts of one source's polling together and owns their tasks. How the list is
+read, which job is looked at next and what a look asks for is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import NoReturn
+
+import structlog
+
+from tunewatch import pace
+from tunewatch.clock import Clock
+from tunewatch.poller.asking import Asker
+from tunewatch.poller.budget import Budget
+from tunewatch.poller.committing import Committer
+from tunewatch.poller.discovering import Discovery
+from tunewatch.poller.list_loop import ListLoop
+from tunewatch.poller.listing import Listing
+from tunewatch.poller.look_loop import LookLoop
+from tunewatch.poller.looking import Looker
+from tunewatch.poller.observer import PollObserver, Unobserved
+from tunewatch.poller.tracked import Tracked
+from tunewatch.poller.trouble import Trouble
+from tunewatch.poller.walk import KnownOf
+from tunewatch.sources.contract import Source
+from tunewatch.store.opening import Store
+from tunewatch.store.records import Fence, SourceRow
+
+MOST_NEWER = 10_000
+"""Newer jobs are counted up to here: beyond, a job is retrieved by itself anyway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSetting:
+    """How a source is polled, as configured."""
+
+    rates: pace.Rates
+    requests_per_minute: float
+
+
+class SourcePoller:
+    """The poller of one source, for one lease term."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        row: SourceRow,
+        fence: Fence,
+        store: Store,
+        setting: SourceSetting,
+        clock: Clock,
+        jitter: pace.Jitter,
+        key: Callable[[], object],
+        observer: PollObserver | None = None,
+    ) -> None:
+        self._source = source
+        self._row = row
+        self._store = store
+        self._clock = clock
+        self._tracked: dict[str, Tracked] = {}
+        self.is_caught_up = asyncio.Event()  #: all that was due at the start is done
+        log = structlog.get_logger(__name__).bind(source=source.name)
+        observer = observer or Unobserved()
+        rates = setting.rates
+        numbers = count(1)
+        asker = Asker(source, Budget(setting.requests_per_minute, clock))
+        self.trouble = Trouble(
+            log=log, poll_interval=rates.poll_interval, jitter=jitter
+        )
+        self._committer = Committer(
+            journal=store.journal,
+            fence=fence,
+            source=source,
+            clock=clock,
+            jitter=jitter,
+            log=log,
+        )
+        self._discovery = Discovery(
+            asker=asker,
+            listing=Listing(
+                source=source,
+                source_id=row.id,
+                backfill_before=row.backfill_before,
+                tracked=self._tracked,
+                peek=lambda ids: store.sources.peek(row.realm, list(ids)),
+                commit=self._committer.commit,
+                clock=clock,
+                numbers=numbers,
+                log=log,
+            ),
+            tracked=self._tracked,
+            count_newer=lambda at: store.sources.count_newer(row.id, at, MOST_NEWER),
+            save_walk=self._save_walk(fence),
+            clock=clock,
+            log=log,
+            walked=row.walked,
+            walk_cursor=row.walk_cursor,
+        )
+        self._list_loop = ListLoop(
+            name=source.name,
+            discovery=self._discovery,
+            committer=self._committer,
+            trouble=self.trouble,
+            outage=lambda: store.sources.state(row.id),
+            key=key,
+            rates=rates,
+            clock=clock,
+            jitter=jitter,
+            observer=observer,
+            log=log,
+            on_read=self._list_read,
+            beat=clock.monotonic(),
+        )
+        self._look_loop = LookLoop(
+            name=source.name,
+            tracked=self._tracked,
+            looker=Looker(
+                source=source,
+                asker=asker,
+                commit=self._committer.commit,
+                known_of=self._known_of,
+                clock=clock,
+                rates=rates,
+                numbers=numbers,
+                log=log,
+            ),
+            trouble=self.trouble,
+            rates=rates,
+            clock=clock,
+            jitter=jitter,
+            observer=observer,
+            log=log,
+            on_look=self._note_caught_up,
+            beat=clock.monotonic(),
+        )
+
+    @property
+    def beat(self) -> float:
+        """Return when the loop that is furthest behind last made progress."""
+        return min(self._list_loop.beat, self._look_loop.beat)
+
+    @property
+    def tracked(self) -> int:
+        """Return how many jobs are under watch."""
+        return len(self._tracked)
+
+    @property
+    def paused_reason(self) -> str | None:
+        """Return why nothing is polled although the source answers."""
+        return self._committer.paused_reason
+
+    def look_now(self, job_id: str | None = None) -> None:
+        """Look at a job now (at the list, if it is not under watch)."""
+        job = self._tracked.get(job_id) if job_id is not None else None
+        if job is None:
+            self._list_loop.poke()
+            return
+        job.due = self._clock.monotonic()
+        job.needs_retrieve = True
+        self._look_loop.wake()
+
+    async def run(self) -> NoReturn:
+        """Poll until cancelled. Raises LeaseLost, StoreBroken."""
+        await self._load()
+        async with asyncio.TaskGroup() as tasks:
+            name = self._source.name
+            walk = self._list_loop
+            tasks.create_task(walk.first_walk(), name=f"walk:{name}")
+            tasks.create_task(walk.newest_pages(), name=f"discover:{name}")
+            tasks.create_task(walk.daily_walk(), name=f"daily:{name}")
+            tasks.create_task(self._look(tasks), name=f"look:{name}")
+        raise AssertionError("the loops of a poller never end by themselves")
+
+    async def _load(self) -> None:
+        """Take up the jobs that are not settled; their windows begin again."""
+        now = self._clock.monotonic()
+        state = await self._store.sources.state(self._row.id)
+        self.trouble.is_told_down = state.down
+        for row in await self._store.sources.tracked(self._row.id, self._source.decode):
+            job = Tracked(row.job, now=now, state=row.state)
+            job.key = row.key
+            self._tracked[row.id] = job
+
+    def _known_of(self, job_id: str) -> KnownOf:
+        async def known(ids: Sequence[str]) -> set[str]:
+            job = self._tracked.get(job_id)
+            if job is None or job.key is None:
+                return set()
+            return await self._store.sources.known_entries(job.key, ids)
+
+        return known
+
+    def _save_walk(self, fence: Fence) -> Callable[[str | None, bool], Awaitable[None]]:
+        async def save(cursor: str | None, done: bool) -> None:
+            await self._committer.owed(
+                lambda: self._store.sources.save_walk(fence, cursor, done=done)
+            )
+
+        return save
+
+    async def _look(self, tasks: asyncio.TaskGroup) -> NoReturn:
+        # What is due after a start waits for the first page, which may cover it.
+        await self._discovery.first_page.wait()
+        await self._look_loop.run(tasks)
+
+    def _list_read(self) -> None:
+        self._look_loop.wake()
+        self._note_caught_up()
+
+    def _note_caught_up(self) -> None:
+        if self.is_caught_up.is_set() or not self._discovery.walked:
+            return
+        jobs = self._tracked.values()
+        is_waiting = any(not job.looks and not job.failures for job in jobs)
+        if not is_waiting and self.trouble.last_success is not None:
+            self.is_caught_up.set()

@@ -1,0 +1,122 @@
+"""What the poller remembers of a job that is not settled.
+
+Only memory: after a restart it is made anew from the store, and its windows begin
+again. All times are of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+from tunewatch import pace
+from tunewatch.diff import NEW, JobState
+from tunewatch.model import Job, JobStatus
+from tunewatch.poller.walk import EntryWalk
+
+NEVER = float("-inf")
+
+
+class Tracked:
+    """One job under watch."""
+
+    __slots__ = (
+        "absent",
+        "digest",
+        "doubted_at",
+        "due",
+        "entries_digest",
+        "failures",
+        "file_first_tried",
+        "file_next",
+        "is_covered",
+        "is_looking",
+        "job",
+        "key",
+        "looks",
+        "misses",
+        "missing_since",
+        "needs_retrieve",
+        "quiet_since",
+        "rank",
+        "seen_at",
+        "state",
+        "unchanged_since",
+        "walk",
+        "was_quiet",
+    )
+
+    def __init__(self, job: Job, *, now: float, state: JobState = NEW) -> None:
+        self.job = job
+        self.state = state
+        self.key: int | None = None
+        self.due = now
+        self.seen_at = NEVER  #: when the last look began
+        self.is_looking = False
+        self.looks = 0
+        self.failures = 0
+        self.needs_retrieve = True  #: the list said something else, or never looked
+        self.is_covered = False  #: the last pages read showed its status
+        self.rank: int | None = None  #: place in the list, from 0
+        self.digest = b""  #: of its item on the list
+        self.entries_digest = b""  #: of the newest page of its events
+        self.walk: EntryWalk | None = None  #: one that broke off
+        self.was_quiet = False  #: the last look brought nothing
+        self.unchanged_since = now
+        self.quiet_since: float | None = None  #: first complete look without change
+        self.absent: dict[str, float] = {}  #: checkpoints missing from a complete list
+        self.doubted_at: float | None = None  #: said to go on although it had ended
+        self.misses = 0  #: answers "no such job" in a row
+        self.missing_since: float | None = None
+        self.file_first_tried: float | None = None
+        self.file_next = NEVER  #: when a late result file is asked for again
+
+    @property
+    def status(self) -> JobStatus:
+        """What the job is doing as far as is known."""
+        return self.job.state
+
+    @property
+    def is_first_look(self) -> bool:
+        """Whether no look at it was ever complete enough to tell its status."""
+        return self.state.told_status is None or self.state.silent
+
+    def is_slow(self, now: float) -> bool:
+        """Whether it says the same unknown word for so long that pages are enough."""
+        return (
+            self.status is JobStatus.UNKNOWN
+            and now - self.unchanged_since >= pace.UNKNOWN_AFTER
+        )
+
+    def missing_files(self) -> list[str]:
+        """Return the result files that are named and not yet read."""
+        return [name for name in self.job.result_files if name not in self.state.files]
+
+    def expects_file(self) -> bool:
+        """Whether a result file is still to come."""
+        if self.missing_files():
+            return True
+        succeeded = self.status is JobStatus.SUCCEEDED
+        return succeeded and not self.job.result_files
+
+    def may_settle_without_file(self, now: float) -> bool:
+        """Whether the patience with an absent or refused result file is over."""
+        first = self.file_first_tried
+        return first is not None and now - first >= pace.FILE_PATIENCE
+
+    def miss(self, now: float) -> None:
+        """Note an answer "no such job"."""
+        self.misses += 1
+        if self.missing_since is None:
+            self.missing_since = now
+
+    def found(self) -> None:
+        """Note that it is there."""
+        self.misses = 0
+        self.missing_since = None
+
+    def is_missing(self, now: float) -> bool:
+        """Whether it was missing often and long enough to be gone."""
+        since = self.missing_since
+        return (
+            self.misses >= pace.REMOVED_TIMES
+            and since is not None
+            and now - since >= pace.REMOVED_AFTER
+        )

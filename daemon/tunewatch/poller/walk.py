@@ -1,0 +1,152 @@
+"""Walks over lists that are newest first and know no "since".
+
+A walk over events counts only when it reached known ground or the end; until then
+nothing of it may be committed. A cursor that repeats ends it as a fault of the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Generic, TypeVar
+
+from tunewatch.model import Checkpoint, Entry
+from tunewatch.poller.asking import Asker
+from tunewatch.sources.contract import Page, Unreadable
+
+ItemT = TypeVar("ItemT")
+ENOUGH_KNOWN = 20
+"""Known items in a row that make known ground."""
+FIRST_PAGE = 40
+"""Items asked for first: room for some news above the known ground."""
+PAGE = 100
+"""Items a page, where many are expected."""
+
+KnownOf = Callable[[Sequence[str]], Awaitable[Collection[str]]]
+
+
+class Cursors:
+    """The cursors of one walk: none may come twice."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def check(self, cursor: str | None, what: str) -> str | None:
+        """Return the cursor; raises Unreadable if it was followed before."""
+        if cursor is not None and cursor in self._seen:
+            raise Unreadable(
+                f"the list of {what} repeats its cursor: wanted older items, found the"
+                f" same ones after {len(self._seen)} pages"
+            )
+        if cursor is not None:
+            self._seen.add(cursor)
+        return cursor
+
+
+class KnownGround:
+    """Whether what was read is old news from here on."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def reached(self, are_known: Iterable[bool]) -> bool:
+        """Take in one page; return whether known ground was reached on it."""
+        page = list(are_known)
+        for is_known in page:
+            self._in_a_row = self._in_a_row + 1 if is_known else 0
+            if self._in_a_row >= ENOUGH_KNOWN:
+                return True
+        return bool(page) and all(page)
+
+
+class EntryWalk:
+    """One walk over a job's events. Kept when it breaks off, so that it resumes."""
+
+    def __init__(self, asker: Asker, job_id: str, known_of: KnownOf) -> None:
+        self._asker = asker
+        self._job_id = job_id
+        self._known_of = known_of
+        self._cursors = Cursors()
+        self._ground = KnownGround()
+        self._cursor: str | None = None
+        self._newest_first: list[Entry] = []
+        self.malformed = 0
+        self.digest = b""  #: of the newest page: if it comes again there is no news
+        self.is_begun = False
+
+    async def finish(self, known_digest: bytes = b"") -> tuple[Entry, ...]:
+        """Walk on to known ground or the end; return what is new, oldest first.
+
+        Raises what the source raises; called again it goes on where it broke off.
+        """
+        while True:
+            first = not self.is_begun
+            page = await self._asker.entries(
+                self._job_id, self._cursor, FIRST_PAGE if first else PAGE
+            )
+            if first:
+                self.digest = page.digest
+                if page.digest and page.digest == known_digest:
+                    return ()
+            cursor = self._cursors.check(page.cursor, f"events of {self._job_id}")
+            done = await self._take(page)
+            self.is_begun = True
+            if done or cursor is None:
+                return tuple(reversed(self._newest_first))
+            self._cursor = cursor
+
+    async def _take(self, page: Page[Entry]) -> bool:
+        self.malformed += page.malformed
+        known = await self._known_of([entry.id for entry in page.items])
+        fresh = [entry for entry in page.items if entry.id not in known]
+        if _is_ascending(page.items):
+            # Some answer oldest first: then what is known says nothing of what
+            # follows, and only the end of the list will do.
+            self._newest_first.extend(reversed(fresh))
+            return False
+        self._newest_first.extend(fresh)
+        return self._ground.reached(entry.id in known for entry in page.items)
+
+
+def _is_ascending(items: Sequence[Entry]) -> bool:
+    return len(items) > 1 and items[0].created_at < items[-1].created_at
+
+
+async def all_checkpoints(asker: Asker, job_id: str) -> tuple[Checkpoint, ...]:
+    """Return the complete list of a job's checkpoints.
+
+    Raises Unreadable if an item could not be read: a list with a hole in it would
+    read as a checkpoint removed.
+    """
+    cursors, found = Cursors(), dict[str, Checkpoint]()
+    cursor: str | None = None
+    while True:
+        page = await asker.checkpoints(job_id, cursor, PAGE)
+        if page.malformed:
+            raise Unreadable(
+                f"{page.malformed} of {page.count} checkpoints of {job_id} could not be"
+                " read: an incomplete list would read as a removal"
+            )
+        found.update((checkpoint.id, checkpoint) for checkpoint in page.items)
+        cursor = cursors.check(page.cursor, f"checkpoints of {job_id}")
+        if cursor is None:
+            return tuple(found.values())
+
+
+class Pages(Generic[ItemT]):
+    """Pages of a list, one after the other."""
+
+    def __init__(
+        self, ask: Callable[[str | None, int], Awaitable[Page[ItemT]]], what: str
+    ) -> None:
+        self._ask = ask
+        self._what = what
+        self._cursors = Cursors()
+        self.cursor: str | None = None
+        self.is_over = False
+
+    async def next(self) -> Page[ItemT]:
+        """Return the next page; look at `is_over` before asking for another."""
+        page = await self._ask(self.cursor, PAGE)
+        self.cursor = self._cursors.check(page.cursor, self._what)
+        self.is_over = self.cursor is None
+        return page
