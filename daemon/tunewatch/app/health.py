@@ -1,0 +1,92 @@
+"""How the daemon is: the answers of /livez and /readyz, from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tunewatch.app.terms import SourceLife
+from tunewatch.clock import Clock
+from tunewatch.dispatch import Gate
+from tunewatch.telemetry import LoopLag
+from tunewatch.web import PartState, Readiness
+
+SLOWEST_LAG = 30.0
+"""s the event loop may have been blocked within the last minute."""
+CORE_SILENCE = 60.0
+"""s a core loop may be silent."""
+
+
+@dataclass(slots=True, kw_only=True)
+class DaemonHealth:
+    """`web.Health` of one process."""
+
+    lives: Sequence[SourceLife]
+    gates: Mapping[str, Gate]
+    lag: LoopLag
+    clock: Clock
+    core: Mapping[str, Callable[[], float]]  #: when each core loop last made progress
+    is_started: bool = False
+    is_stopping: bool = False
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def live(self) -> Sequence[str]:
+        """See `web.Health`. A provider or a database that is away is not in here."""
+        now = self.clock.monotonic()
+        stuck = [
+            f"the loop {name} made no progress for {now - beat():.0f} s"
+            for name, beat in self.core.items()
+            if now - beat() > CORE_SILENCE
+        ]
+        stuck += [
+            f"the loops of source {life.source.name} make no progress"
+            for life in self.lives
+            if life.is_stuck()
+        ]
+        if self.lag.worst() > SLOWEST_LAG:
+            stuck.append(f"the event loop was blocked for {self.lag.worst():.1f} s")
+        return stuck
+
+    def ready(self) -> Readiness:
+        """See `web.Health`."""
+        store = self._store()
+        reasons = []
+        if self.is_stopping:
+            reasons.append("it is stopping")
+        if not self.is_started:
+            reasons.append("it is starting")
+        if store.reason is not None:
+            reasons.append(store.reason)
+        return Readiness(
+            ready=not reasons,
+            reasons=reasons,
+            store=store,
+            sources={life.source.name: self._source(life) for life in self.lives},
+            plugins={name: _plugin(gate) for name, gate in self.gates.items()},
+        )
+
+    def _store(self) -> PartState:
+        for life in self.lives:
+            for part in (life.poller, life.dispatcher):
+                if part is not None and part.paused_reason is not None:
+                    return PartState(state="unavailable", reason=part.paused_reason)
+        return PartState(state="up")
+
+    def _source(self, life: SourceLife) -> PartState:
+        poller = life.poller
+        if life.died is not None:
+            return PartState(state="down", reason=f"its loop died: {life.died}")
+        if poller is None:
+            return PartState(state="standby", reason="another replica may have it")
+        trouble = poller.trouble
+        if trouble.since is not None:
+            state = "refused" if trouble.refused else "down"
+            return PartState(
+                state=state, reason=trouble.reason, since=trouble.since_wall
+            )
+        return PartState(state="up")
+
+
+def _plugin(gate: Gate) -> PartState:
+    state = gate.state()
+    return PartState(state=state.state, reason=state.reason, since=state.since)

@@ -1,0 +1,136 @@
+"""Hold the leases of sources: seek free ones, renew ours, let go of what is lost.
+
+Sending, asking and exporting for a source stop a second before its lease could end, by
+the monotonic clock counted from before the renewal was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import structlog
+
+from tunewatch.clock import Clock
+from tunewatch.store.leases import Leases
+from tunewatch.store.records import Fence, StoreUnavailable
+
+SEEK_EVERY = 2.0
+"""s between looks for free leases; every second look renews ours."""
+MARGIN = 1.0
+"""s before its end at which a lease counts as lost."""
+WATCH_EVERY = 0.25
+"""s between looks at whether a lease is still trusted."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A lease as its holder sees it: `lost` is set as soon as it is not trusted."""
+
+    fence: Fence
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True, kw_only=True)
+class Leasing:
+    """The leases of one process."""
+
+    leases: Leases
+    clock: Clock
+    beat: float = 0.0  #: monotonic, of the last progress
+    held: dict[int, Held] = field(default_factory=dict)
+    _wanted: dict[int, asyncio.Queue[Held]] = field(default_factory=dict)
+    _progress: dict[int, Callable[[], bool]] = field(default_factory=dict)
+
+    async def get(self, source_id: int, makes_progress: Callable[[], bool]) -> Held:
+        """Wait until the lease of a source is ours.
+
+        It is renewed as long as `makes_progress`: a source whose loops are stuck goes
+        to another replica.
+        """
+        queue: asyncio.Queue[Held] = asyncio.Queue()
+        self._wanted[source_id] = queue
+        self._progress[source_id] = makes_progress
+        try:
+            return await queue.get()
+        finally:
+            self._wanted.pop(source_id, None)
+
+    async def give_back(self, held: Held) -> None:
+        """Release a lease, so that whoever seeks may have it at once."""
+        self.held.pop(held.fence.source_id, None)
+        held.lost.set()
+        try:
+            async with asyncio.timeout(self.leases.ttl):
+                await self.leases.release(held.fence)
+        except (StoreUnavailable, TimeoutError):
+            _log.info("lease.ends_by_itself", source_id=held.fence.source_id)
+
+    async def keep(self) -> NoReturn:
+        """Seek and renew for as long as the process lives. Raises StoreFault."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._seek_and_renew(), name="lease.renew")
+            tasks.create_task(self._watch(), name="lease.watch")
+        raise AssertionError("leases are kept for as long as the process lives")
+
+    async def _seek_and_renew(self) -> NoReturn:
+        is_failing = False
+        renews = True
+        while True:
+            try:
+                if renews:
+                    await self._renew()
+                await self._seek()
+                is_failing = False
+            except StoreUnavailable as fault:
+                if not is_failing:
+                    _log.warning("lease.store_away", reason=fault.reason)
+                is_failing = True
+            renews = not renews or is_failing
+            self.beat = self.clock.monotonic()
+            await self.clock.sleep(SEEK_EVERY)
+
+    async def _renew(self) -> None:
+        mine = {
+            held.fence
+            for source_id, held in self.held.items()
+            if self._progress[source_id]()
+        }
+        if not mine:
+            return
+        kept = await self.leases.renew(mine)
+        for fence in mine - kept:
+            self._lose(fence.source_id, "another replica has it")
+
+    async def _seek(self) -> None:
+        # Those who hold least seek first: whoever holds more lets others go before.
+        for source_id, queue in list(self._wanted.items()):
+            fence = await self.leases.acquire(source_id)
+            if fence is None:
+                continue
+            if source_id not in self._wanted:  # given up meanwhile
+                await self.leases.release(fence)
+                continue
+            held = Held(fence)
+            self.held[source_id] = held
+            del self._wanted[source_id]
+            queue.put_nowait(held)
+            if len(self.held) > 1:
+                await self.clock.sleep(0)
+
+    async def _watch(self) -> NoReturn:
+        while True:
+            for source_id, held in list(self.held.items()):
+                if self.leases.expires_in(held.fence) <= MARGIN:
+                    self._lose(source_id, "it could not be renewed in time")
+            await self.clock.sleep(WATCH_EVERY)
+
+    def _lose(self, source_id: int, reason: str) -> None:
+        held = self.held.pop(source_id, None)
+        if held is not None and not held.lost.is_set():
+            held.lost.set()
+            _log.warning("lease.lost", source_id=source_id, reason=reason)

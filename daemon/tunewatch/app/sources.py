@@ -1,0 +1,85 @@
+"""Open the configured sources and meet them in the store.
+
+All sources share one HTTP client. What a source was called, where it lives and from
+when on it tells is fixed in its row at first contact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+from tunewatch import pace, sources
+from tunewatch.app.leasing import Leasing
+from tunewatch.app.measures import Measures
+from tunewatch.app.terms import SourceLife
+from tunewatch.clock import Clock
+from tunewatch.config import Settings, SourceSettings
+from tunewatch.dispatch import Gate, Parcels
+from tunewatch.poller.source_poller import SourceSetting
+from tunewatch.sources.contract import SourceContext
+from tunewatch.sources.http import shared_http
+from tunewatch.store.opening import Store
+
+
+async def open_lives(
+    stack: AsyncExitStack,
+    settings: Settings,
+    *,
+    store: Store,
+    leasing: Leasing,
+    gates: Sequence[Gate],
+    parcels: Parcels,
+    measures: Measures,
+    clock: Clock,
+    jitter: pace.Jitter,
+) -> list[SourceLife]:
+    """Return the sources, ready to live. Raises StoreFault, KindFault."""
+    http = await stack.enter_async_context(shared_http())
+    lives = []
+    for name, one in settings.sources.items():
+        key = _key(one)
+        context = SourceContext(
+            name=name, secret=key, observe=partial(measures.called, name), http=http
+        )
+        kind = sources.load(one.kind)
+        source = await stack.enter_async_context(kind.open(one.settings, context))
+        row = await store.sources.contact(
+            name,
+            one.kind,
+            one.realm or source.realm,
+            backfill=one.backfill,
+            renamed_from=one.renamed_from,
+            realm_is_explicit=one.realm is not None,
+        )
+        life = SourceLife(
+            source=source,
+            row=row,
+            key=key,
+            setting=_setting(one),
+            gates=gates,
+            parcels=parcels,
+            store=store,
+            leasing=leasing,
+            measures=measures,
+            clock=clock,
+            jitter=jitter,
+            grace=settings.daemon.shutdown_grace,
+        )
+        lives.append(life)
+    return lives
+
+
+def _key(one: SourceSettings) -> Callable[[], str | None]:
+    secret = one.api_key
+    return (lambda: None) if secret is None else secret.get
+
+
+def _setting(one: SourceSettings) -> SourceSetting:
+    rates = pace.Rates(
+        poll_interval=one.poll_interval,
+        idle_interval=one.idle_interval,
+        settle_window=one.settle_window,
+    )
+    return SourceSetting(rates=rates, requests_per_minute=one.requests_per_minute)

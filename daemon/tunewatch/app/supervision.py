@@ -1,0 +1,84 @@
+"""Eternal loops: one that returns or dies is a fault that restarts or ends it.
+
+Knows no loop by what it does. Faults of the store that nobody can wait out are let
+through: they end the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import structlog
+
+from tunewatch import pace
+from tunewatch.clock import Clock
+from tunewatch.store.records import StoreBroken, StoreUnusable
+
+FIRST_WAIT = 1.0
+"""s before a loop is restarted for the first time, doubling to five minutes."""
+STEADY = 60.0
+"""s after which a loop that dies counts as having run well."""
+
+_log = structlog.get_logger(__name__)
+
+
+class LoopEnded(Exception):
+    """A loop that should never end did."""
+
+
+async def eternal(name: str, loop: Callable[[], Awaitable[object]]) -> NoReturn:
+    """Run a core loop: if it ends, for whatever reason, so does the process."""
+    await loop()
+    raise LoopEnded(f"the loop {name} returned, which it should never do")
+
+
+async def restarted(
+    name: str,
+    loop: Callable[[], Awaitable[object]],
+    *,
+    stop: asyncio.Event,
+    clock: Clock,
+    jitter: pace.Jitter,
+    died: Callable[[str | None], None],
+) -> None:
+    """Run a loop over and over until it ends after `stop`.
+
+    `died` is told why it ended, and None when it runs.
+
+    Raises StoreBroken and StoreUnusable: no restart helps them.
+    """
+    failures = 0
+    while not stop.is_set():
+        began = clock.monotonic()
+        died(None)
+        try:
+            await loop()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told and ends here
+            fatal = _fatal(error)
+            if fatal is not None:
+                raise fatal from None
+            reason = _reason(error)
+            _log.error("loop.died", loop=name, reason=reason, exc_info=error)
+            died(reason)
+        else:
+            failures = 0
+            continue
+        failures = 1 if clock.monotonic() - began > STEADY else failures + 1
+        await clock.sleep(pace.back_off(FIRST_WAIT, failures, jitter))
+
+
+def _fatal(error: BaseException) -> Exception | None:
+    if isinstance(error, StoreBroken | StoreUnusable):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        found = (_fatal(inner) for inner in error.exceptions)
+        return next((one for one in found if one is not None), None)
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return type(error).__name__

@@ -1,0 +1,151 @@
+"""One source for as long as its lease lasts: its poller and its dispatcher together.
+
+Neither knows the other: what one commits the other hears from the journal. A term ends
+when the process stops, when the lease is lost, or when one of the two dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from tunewatch import pace
+from tunewatch.app.leasing import Held, Leasing
+from tunewatch.app.measures import Measures
+from tunewatch.clock import Clock
+from tunewatch.dispatch import Dispatcher, Gate, Parcels
+from tunewatch.poller.source_poller import SourcePoller, SourceSetting
+from tunewatch.sources.contract import Source
+from tunewatch.store.opening import Store
+from tunewatch.store.records import Fence, LeaseLost, SourceRow
+from tunewatch.store.requests import Request
+
+_log = structlog.get_logger(__name__)
+
+STUCK_AFTER = 180.0
+"""s without progress, beyond the longest interval, after which a source is stuck."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SourceLife:
+    """A source in this process, from one lease to the next."""
+
+    source: Source
+    row: SourceRow
+    key: Callable[[], object]
+    setting: SourceSetting
+    gates: Sequence[Gate]
+    parcels: Parcels
+    store: Store
+    leasing: Leasing
+    measures: Measures
+    clock: Clock
+    jitter: pace.Jitter
+    grace: float  #: s that deliveries get at the end
+    poller: SourcePoller | None = None
+    dispatcher: Dispatcher | None = None
+    died: str | None = None  #: why the last term ended, if by a fault
+    fence: Fence | None = None  #: while a term lasts
+
+    def is_stuck(self) -> bool:
+        """Whether its loops make no progress although nothing holds them up."""
+        poller = self.poller
+        if poller is None:
+            return False
+        rates = self.setting.rates
+        longest = max(rates.idle_interval, rates.poll_interval, pace.LONGEST_BACK_OFF)
+        return self.clock.monotonic() - poller.beat > longest + STUCK_AFTER
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Live one term: wait for the lease, poll and deliver, give it back."""
+        held = await self.leasing.get(self.row.id, lambda: not self.is_stuck())
+        self.fence = held.fence
+        self.measures.lease_held(self.source.name, held=True)
+        _log.info("lease.held", source=self.source.name, token=held.fence.token)
+        try:
+            await self._term(held, stop)
+        finally:
+            self.poller = self.dispatcher = self.fence = None
+            self.measures.lease_held(self.source.name, held=False)
+            await self.leasing.give_back(held)
+
+    async def _term(self, held: Held, stop: asyncio.Event) -> None:
+        rows = {row.id: row for row in await self.store.sources.all()}
+        row = rows[self.row.id]
+        self.dispatcher = dispatcher = Dispatcher(
+            carrier=self.store.carrier,
+            journal=self.store.journal,
+            fence=held.fence,
+            source=self.source.name,
+            gates=self.gates,
+            clock=self.clock,
+            parcels=self.parcels,
+            observer=self.measures,
+            jitter=self.jitter,
+            clock_agrees=self.measures.clock_agrees,
+        )
+        poller = SourcePoller(
+            source=self.source,
+            row=row,
+            fence=held.fence,
+            store=self.store,
+            setting=self.setting,
+            clock=self.clock,
+            jitter=self.jitter,
+            key=self.key,
+            observer=self.measures,
+        )
+        enough = asyncio.Event()
+        try:
+            async with AsyncExitStack() as stack:
+                tasks = await stack.enter_async_context(asyncio.TaskGroup())
+                name = self.source.name
+                delivering = tasks.create_task(
+                    dispatcher.run(enough, grace=self.grace), name=f"dispatch:{name}"
+                )
+                polling = tasks.create_task(
+                    self._poll(dispatcher, poller), name=f"poll:{name}"
+                )
+                await first_of(stop, held.lost, delivering)
+                polling.cancel()
+                enough.set()
+        except* LeaseLost as lost:
+            _log.warning("lease.lost", source=self.source.name, reason=str(lost))
+
+    async def _poll(self, dispatcher: Dispatcher, poller: SourcePoller) -> None:
+        # Not before the marks are there: a new plugin's mark is the current position.
+        await dispatcher.loaded.wait()
+        self.poller = poller
+        await poller.run()
+
+    async def take(self, request: Request) -> str | None:
+        """Do what a person asked for; return why not, if it cannot be done here."""
+        if request.kind == "redeliver":
+            if self.dispatcher is None:
+                return None
+            return await self.dispatcher.redeliver(request)
+        if self.poller is not None:
+            body = msgspec.json.decode(request.body)
+            self.poller.look_now(body.get("job") if isinstance(body, dict) else None)
+        return None
+
+
+async def first_of(
+    *what: asyncio.Event | asyncio.Task[None],
+) -> None:
+    """Return when any of the events is set or any of the tasks is done."""
+    async with asyncio.TaskGroup() as tasks:
+        waits = [
+            tasks.create_task(one.wait(), name="wait")
+            for one in what
+            if isinstance(one, asyncio.Event)
+        ]
+        done = [one for one in what if isinstance(one, asyncio.Task)]
+        await asyncio.wait([*waits, *done], return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()

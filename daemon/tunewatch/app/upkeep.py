@@ -1,0 +1,124 @@
+"""What has to be done now and then: requests of people, figures, forgetting.
+
+Each is a core loop: if it ends, so does the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+import structlog
+
+from tunewatch.app.leasing import Leasing
+from tunewatch.app.measures import Measures
+from tunewatch.app.terms import SourceLife
+from tunewatch.clock import Clock
+from tunewatch.dispatch import Gate
+from tunewatch.store.opening import Store
+from tunewatch.store.records import LeaseLost, StoreUnavailable
+from tunewatch.telemetry import Telemetry
+
+REQUESTS_EVERY = 0.5
+FIGURES_EVERY = 15.0
+FORGET_EVERY = 600.0
+FORGET_AT_ONCE = 200
+"""Transactions of forgetting in one round."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Upkeep:
+    """The core loops beside polling and delivering."""
+
+    store: Store
+    leasing: Leasing
+    lives: Sequence[SourceLife]
+    gates: Mapping[str, Gate]
+    telemetry: Telemetry
+    measures: Measures
+    clock: Clock
+    retention: float  #: s
+    file: Path | None  #: of an SQLite store
+    requests_beat: float = 0.0  #: monotonic, of the last progress
+
+    async def serve_requests(self) -> NoReturn:
+        """Take what people asked for, twice a second."""
+        while True:
+            # Said where it hurts; the rows wait.
+            with suppress(StoreUnavailable, LeaseLost):
+                await self._take_requests()
+            self.requests_beat = self.clock.monotonic()
+            await self.clock.sleep(REQUESTS_EVERY)
+
+    async def _take_requests(self) -> None:
+        requests = self.store.requests
+        for request in await requests.take(None, ["pause", "resume"]):
+            body = msgspec.json.decode(request.body)
+            gate = self.gates.get(body.get("plugin", ""))
+            if gate is None:
+                _log.warning("request.refused", kind=request.kind, reason="no plugin")
+            elif request.kind == "pause":
+                gate.pause(body.get("reason") or "paused by hand")
+            else:
+                gate.resume()
+        held = {life.row.id: life for life in self.lives if life.dispatcher}
+        for request in await requests.pending(["look", "redeliver"]):
+            life = held.get(request.source_id or 0)
+            if life is None:
+                continue
+            refused = await life.take(request)
+            if refused is not None:
+                _log.warning("request.refused", kind=request.kind, reason=refused)
+            if refused is not None or request.kind == "look":
+                await requests.drop(request.id)
+
+    async def measure(self) -> NoReturn:
+        """Read the figures that only the store knows."""
+        while True:
+            with suppress(StoreUnavailable):
+                await self._measure()
+            await self.clock.sleep(FIGURES_EVERY)
+
+    async def _measure(self) -> None:
+        waiting = dict.fromkeys(self.gates, 0)
+        letters = dict.fromkeys(self.gates, 0)
+        oldest: dict[str, float] = {}
+        for row in await self.store.reads.backlog():
+            if row.plugin not in waiting:
+                continue
+            waiting[row.plugin] += row.pending
+            letters[row.plugin] += row.dead_letters
+            if row.oldest_at is not None:
+                at = oldest.get(row.plugin, row.oldest_at)
+                oldest[row.plugin] = min(at, row.oldest_at)
+        for name, gate in self.gates.items():
+            self.telemetry.backlog(name, waiting[name], oldest=oldest.get(name))
+            self.telemetry.dead_letters(name, letters[name])
+            self.telemetry.plugin_up(name, up=gate.state().state == "up")
+        if self.file is not None and self.file.exists():
+            self.telemetry.state_size(self.file.stat().st_size)
+
+    async def forget(self) -> NoReturn:
+        """Remove what is older than the retention, while our clock is right."""
+        while True:
+            await self.clock.sleep(FORGET_EVERY)
+            if not self.measures.clock_agrees():
+                continue
+            for held in list(self.leasing.held.values()):
+                try:
+                    purged = await self.store.retention.purge(
+                        held.fence,
+                        older_than=self.retention,
+                        plugins=list(self.gates),
+                        most=FORGET_AT_ONCE,
+                    )
+                except (StoreUnavailable, LeaseLost):
+                    continue
+                if purged.rows:
+                    _log.info("store.forgotten", **purged._asdict())
