@@ -103,13 +103,14 @@ class _FileReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int, int, int] | None = None
         self._value: str | None = None
 
     def __call__(self) -> str | None:
         try:
             stat = self._path.stat()
-            seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            # The change time too: a file may be rewritten in place with its old size.
+            seen = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
             if seen == self._seen:
                 return self._value
             with self._path.open("rb") as file:

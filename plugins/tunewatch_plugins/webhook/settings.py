@@ -32,8 +32,12 @@ class WebhookSettings(BaseModel):
             ' names, "*.svc.cluster.local", "10.0.0.0/8", "localhost"'
         ),
     )
-    url: Secret = Field(description="the receiver's URL; it is a secret")
+    url: Secret = Field(
+        description="the receiver's URL; it is a secret",
+        examples=["url_file=/run/secrets/webhook-url"],
+    )
     secret: list[Secret] = Field(
+        examples=["secret_file=/run/secrets/webhook-secret"],
         default_factory=list,
         validate_default=True,
         description=(

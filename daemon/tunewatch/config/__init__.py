@@ -1,0 +1,38 @@
+"""Files and environment to typed settings; every mistake at once.
+
+Knows the keys of `[daemon]`, `[sources.*]` and `[plugins.*]`; what a kind of source or
+plugin adds to its table is asked for by the models handed in.
+"""
+
+from tunewatch.config.address import Address
+from tunewatch.config.example import annotated_example
+from tunewatch.config.load import ModelOf, load, load_daemon
+from tunewatch.config.models import (
+    DaemonSettings,
+    DeliverySettings,
+    PluginSettings,
+    Settings,
+    SourceSettings,
+)
+from tunewatch.config.redacted import redacted
+from tunewatch.config.toml_text import toml_text
+from tunewatch.settings import ConfigError, Duration, Mistake, Secret
+
+__all__ = [
+    "Address",
+    "ConfigError",
+    "DaemonSettings",
+    "DeliverySettings",
+    "Duration",
+    "Mistake",
+    "ModelOf",
+    "PluginSettings",
+    "Secret",
+    "Settings",
+    "SourceSettings",
+    "annotated_example",
+    "load",
+    "load_daemon",
+    "redacted",
+    "toml_text",
+]

@@ -1,0 +1,183 @@
+"""The annotated example, written from the descriptions of the settings themselves.
+
+What may be left out stands as a comment: `# ` opens prose, `#` alone a setting that is
+not turned on. Knows no key by name; the kinds to show are handed in.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tunewatch.config.address import Address
+from tunewatch.config.models import (
+    ALWAYS_ON,
+    DaemonSettings,
+    DeliverySettings,
+    PluginKeys,
+    SourceKeys,
+)
+from tunewatch.config.tables import ModelOf
+from tunewatch.config.toml_text import toml_value
+from tunewatch.settings import NoSuchKind, Secret, duration_text, is_duration
+
+_HEAD = """\
+# tunewatch: the annotated example. Every setting is here with its default; those that
+# have none are comments. Durations are 200ms, 15s, 5m, 2h, 30d. A secret X can be given
+# as X, X_file (read again when it changes), X_env or X_credential (of systemd). Any key
+# can be set by the environment: TUNEWATCH_DAEMON__LISTEN is listen in [daemon].
+# Further files: conf.d/*.toml beside this one.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    header: str
+    intro: str
+    models: tuple[type[BaseModel], ...]
+    on: bool = True  #: whether the table is more than a comment
+    fixed: tuple[tuple[str, str], ...] = ()  #: keys that say what the table is
+    skip: frozenset[str] = frozenset()
+
+
+def annotated_example(
+    source_model: ModelOf, plugin_model: ModelOf, *, plugin_kinds: Iterable[str] = ()
+) -> str:
+    """Return a configuration file with every setting, its meaning and its default.
+
+    It is valid as it stands, given the environment variable it names. `plugin_kinds`
+    are shown if they are installed; those that run anyway always are.
+    """
+    tables = [
+        _Table("daemon", "The process itself.", (DaemonSettings,)),
+        _source(source_model),
+        *_plugins(plugin_model, plugin_kinds),
+    ]
+    return _HEAD + "".join(f"\n{_written(table)}" for table in tables)
+
+
+def _source(source_model: ModelOf) -> _Table:
+    return _Table(
+        "sources.research",
+        "What is watched: one table for each key. The name is a label in events and "
+        "metrics and is permanent. [source_defaults] takes any key of a source.",
+        (SourceKeys, source_model("openai")),
+        fixed=(("kind", "openai"),),
+    )
+
+
+def _plugins(plugin_model: ModelOf, kinds: Iterable[str]) -> Iterator[_Table]:
+    for kind in dict.fromkeys((*ALWAYS_ON, *kinds)):
+        try:
+            model = plugin_model(kind)
+        except NoSuchKind:
+            continue
+        is_always_on = kind in ALWAYS_ON
+        yield _Table(
+            f"plugins.{kind}",
+            _first_line(model),
+            (PluginKeys, model),
+            on=is_always_on,
+            fixed=() if is_always_on else (("kind", kind),),
+            skip=frozenset(() if is_always_on else ("enabled",)) | {"kind"},
+        )
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().partition("\n")[0]
+
+
+def _written(table: _Table) -> str:
+    mark = "" if table.on else "#"
+    lines = [*_prose(table.intro), f"{mark}[{table.header}]"]
+    lines += [f"{mark}{key} = {toml_value(value)}" for key, value in table.fixed]
+    told = {key for key, _ in table.fixed} | table.skip
+    for model in table.models:
+        written_below = _docstrings(model)
+        for name, info in model.model_fields.items():
+            if name not in told:
+                told.add(name)
+                told_as = info.description or written_below.get(name, "")
+                lines += [*_prose(told_as), *_setting(name, info, mark)]
+    return "\n".join(lines) + "\n"
+
+
+def _setting(name: str, info: FieldInfo, mark: str) -> list[str]:
+    key, value = _shown(name, info)
+    is_given = info.examples and (info.is_required() or _is_needed(name))
+    has_default = not info.is_required() and value is not None and not info.examples
+    prefix = mark if is_given or has_default else "#"
+    if value is None:
+        return [f"# {key} has no default."]
+    return [f"{prefix}{key} = {toml_value(value)}"]
+
+
+def _docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Return what stands below the fields of a model that has no descriptions."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    told: dict[str, str] = {}
+    body = next((node.body for node in tree.body if isinstance(node, ast.ClassDef)), [])
+    for field, below in pairwise(body):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                told[name] = " ".join(text.split())
+    return told
+
+
+def _is_needed(name: str) -> bool:
+    """Whether the example would not work without this setting."""
+    return name == "api_key"
+
+
+def _shown(name: str, info: FieldInfo) -> tuple[str, Any]:
+    """Return the key and value that show a setting."""
+    if info.examples:
+        example = info.examples[0]
+        if info.annotation is Secret or "Secret" in str(info.annotation):
+            key, _, value = str(example).partition("=")
+            return (key, value) if value else (f"{name}_file", example)
+        return name, example
+    return name, _default(name, info)
+
+
+def _default(name: str, info: FieldInfo) -> Any:
+    value = info.get_default(call_default_factory=True)
+    if name == "backfill":
+        return "none"
+    if isinstance(value, float) and is_duration(info):
+        return duration_text(value)
+    if isinstance(value, Address):
+        return str(value)
+    if isinstance(value, BaseModel):
+        return _inline(value)
+    if isinstance(value, bool | int | float | str | list | tuple | dict):
+        return value
+    return None
+
+
+def _inline(model: BaseModel) -> dict[str, Any]:
+    shown = {
+        name: _default(name, info) for name, info in type(model).model_fields.items()
+    }
+    if isinstance(model, DeliverySettings):
+        shown["rate"] = "none"
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def _prose(text: str) -> Iterator[str]:
+    for line in textwrap.wrap(text, 86, break_long_words=False, break_on_hyphens=False):
+        yield f"# {line}"

@@ -1,0 +1,259 @@
+"""The keys of the configuration, each with its meaning, unit and default.
+
+The annotated example is generated from the descriptions here. What a kind of source or
+plugin adds to its table is not known here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
+
+from tunewatch.config.address import Address, parse_address, split_state
+from tunewatch.events import matcher
+from tunewatch.settings import Duration, Secret, Wanted, parse_duration, secrets_of
+
+ALWAYS_ON = ("best_checkpoint", "prometheus")
+"""Kinds of plugin that run unless a table says `enabled = false`."""
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False
+    )
+
+
+Wait = Annotated[Duration, Field(gt=0)]
+
+
+class DaemonSettings(_Keys):
+    """`[daemon]`: the process itself."""
+
+    state: str = Field(
+        description="Where the state is kept: sqlite:////path/of/state.db, or "
+        "postgresql://user@host/database for several replicas. Default: state.db in "
+        "systemd's state directory, in /var/lib/tunewatch, or in the user's own.",
+        examples=["sqlite:////var/lib/tunewatch/state.db"],
+    )
+    password: Secret | None = Field(
+        default=None,
+        description="The password of the PostgreSQL user; better as password_file.",
+        examples=["password_file=/run/secrets/tunewatch-database"],
+    )
+    listen: Annotated[Address, PlainValidator(parse_address)] = Field(
+        default=Address("127.0.0.1", 9478),
+        description="Address of the HTTP server. Off loopback and without api_token, "
+        "only probes, /metrics and webhooks answer. Default 127.0.0.1:9478.",
+    )
+    api_token: Secret | None = Field(
+        default=None,
+        description="The token that opens the operator API off loopback; better as "
+        "api_token_file.",
+        examples=["api_token_file=/run/secrets/tunewatch-api-token"],
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What is logged: debug, info, warning or error."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="auto is console on a terminal and json elsewhere."
+    )
+    retention: Wait = Field(
+        default=90 * 86400.0,
+        description="How long finished history is kept, a duration. Default 90d.",
+    )
+    shutdown_grace: Duration = Field(
+        default=20.0,
+        description="How long a stop waits for deliveries that are out, a duration. "
+        "Default 20s.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _password_apart(cls, data: Any) -> Any:
+        """Keep a password that stands in the URL where no one can print it."""
+        if not isinstance(data, dict) or not isinstance(data.get("state"), str):
+            return data
+        try:
+            state, password = split_state(data["state"])
+        except Wanted:
+            return data  # told by the field's own validator
+        if password is None:
+            return {**data, "state": state}
+        if data.get("password") is not None:
+            raise ValueError("the password stands in state and in password: keep one")
+        return {**data, "state": state, "password": Secret.of(password)}
+
+    @field_validator("state", mode="after")
+    @classmethod
+    def _known_engine(cls, state: str) -> str:
+        return split_state(state)[0]
+
+
+def _backfill(value: object) -> object:
+    if value == "none":
+        return 0.0
+    if value == "all":
+        return math.inf
+    if isinstance(value, float) and math.isinf(value):
+        return value
+    try:
+        return parse_duration(value)
+    except Wanted:
+        raise Wanted('"none", "all" or a duration such as 30d') from None
+
+
+class SourceKeys(_Keys):
+    """`[sources.NAME]`: what every kind of source has."""
+
+    kind: str = Field(
+        default="openai",
+        description='What the source is: "openai", "azure" or an installed kind.',
+    )
+    enabled: bool = Field(default=True, description="false leaves the source out.")
+    api_key: Secret | None = Field(
+        default=None,
+        description="The key, as api_key_env, api_key_file (read again when it "
+        "changes) or api_key_credential (systemd).",
+        examples=["api_key_env=OPENAI_API_KEY"],
+    )
+    poll_interval: Wait = Field(
+        default=15.0,
+        description="How often jobs that are active are looked at, a duration. "
+        "Default 15s.",
+    )
+    idle_interval: Wait = Field(
+        default=60.0,
+        description="How often new jobs are sought while none is active, a duration. "
+        "Default 60s.",
+    )
+    settle_window: Wait = Field(
+        default=90.0,
+        description="How long a finished job must have been quiet to be settled, a "
+        "duration. Default 90s.",
+    )
+    requests_per_minute: int = Field(
+        default=120,
+        ge=1,
+        le=100_000,
+        description="Requests a minute that this source may use. Default 120.",
+    )
+    backfill: Annotated[float, BeforeValidator(_backfill)] = Field(
+        default=0.0,
+        description='Which older jobs are told: "none", "all", or those that ended at '
+        "most a duration before the first contact, such as 30d. Default none.",
+    )
+    realm: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where the jobs live, if the API moved to another address and the "
+        "jobs are the same. Default: provider and origin of the API.",
+        examples=["openai:https://api.openai.com"],
+    )
+    renamed_from: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The former name of this source, whose state it takes over.",
+        examples=["former-name"],
+    )
+    webhook_secret: Secret | None = Field(
+        default=None,
+        description="The signing secret of the provider's webhook, as "
+        "webhook_secret_env or webhook_secret_file; turns on POST /hooks/openai/NAME.",
+        examples=["webhook_secret_env=OPENAI_WEBHOOK_SECRET"],
+    )
+
+
+class SourceSettings(SourceKeys):
+    """A source as configured."""
+
+    name: str
+    settings: SerializeAsAny[BaseModel] | None = None  #: the kind's own
+
+
+class DeliverySettings(_Keys):
+    """`delivery = {…}` of a plugin."""
+
+    timeout: Wait = Field(
+        default=15.0, description="Longest delivery, a duration. Default 15s."
+    )
+    concurrency: int = Field(
+        default=8, ge=1, le=1024, description="Deliveries at once. Default 8."
+    )
+    max_age: Wait = Field(
+        default=7 * 86400.0,
+        description="What waited longer becomes a dead letter, a duration. Default 7d.",
+    )
+    rate: Annotated[
+        float | None, BeforeValidator(lambda rate: None if rate == "none" else rate)
+    ] = Field(
+        default=None,
+        gt=0,
+        description='Deliveries a second, or "none" for no limit. Default none.',
+    )
+
+
+class PluginKeys(_Keys):
+    """`[plugins.NAME]`: what every kind of plugin has."""
+
+    kind: str | None = Field(
+        default=None, description="What the plugin is. Default: the table's name."
+    )
+    enabled: bool = Field(default=True, description="false leaves the plugin out.")
+    events: tuple[str, ...] | None = Field(
+        default=None,
+        description="Event types it gets: types, globs and the groups @status, "
+        "@terminal, @selection, @metrics, @source. Default: the plugin's own.",
+        examples=[["@terminal", "@selection"]],
+    )
+    sources: tuple[str, ...] = Field(
+        default=("*",), description="Sources it listens to: names and globs."
+    )
+    metadata: dict[str, str] = Field(
+        default_factory=dict, description="Only jobs that have all of this metadata."
+    )
+    delivery: DeliverySettings = Field(
+        default_factory=DeliverySettings, description="How events are handed over."
+    )
+
+    @field_validator("events", mode="after")
+    @classmethod
+    def _known_groups(cls, events: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        matcher(events or ())
+        return events
+
+
+class PluginSettings(PluginKeys):
+    """A plugin as configured."""
+
+    name: str
+    kind: str
+    settings: SerializeAsAny[BaseModel] | None = None  #: the kind's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that is configured."""
+
+    daemon: DaemonSettings
+    sources: dict[str, SourceSettings]  #: those that are not left out
+    plugins: dict[str, PluginSettings]  #: the same
+    files: tuple[str, ...] = ()  #: that were read
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret: what must never be printed."""
+        yield from secrets_of(self.daemon)
+        yield from secrets_of(self.sources)
+        yield from secrets_of(self.plugins)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from tunewatch.settings import Place, Secret, checked
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    api_key: Secret
+
+
+def replace(path: Path, text: str) -> None:
+    """Put another file in its place, as a secret store does."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def read(table, **surroundings):
+    settings, mistakes = checked(Settings, table, Place(**surroundings))
+    return settings.api_key if settings else None, [str(m) for m in mistakes]
+
+
+def test_a_secret_cannot_be_printed():
+    secret = Secret.of("sk-canary")
+    shown = f"{secret} {secret!r} {secret!s} {[secret]}"
+    shown += Settings(api_key=secret).model_dump_json() + repr(Settings(api_key=secret))
+    assert "sk-canary" not in shown
+    assert secret.get() == "sk-canary"
+
+
+def test_a_file_is_read_again_when_it_changes(tmp_path):
+    path = tmp_path / "key"
+    path.write_text("first\n")
+    secret = Secret.from_file(path)
+    assert secret.get() == "first"
+    replace(path, "second\n")
+    assert secret.get() == "second"
+    assert secret.known() == ("first", "second")
+
+
+def test_a_file_that_is_away_while_it_is_replaced_leaves_the_last_value(tmp_path):
+    path = tmp_path / "key"
+    path.write_text("first")
+    secret = Secret.from_file(path)
+    assert secret.get() == "first"
+    path.unlink()
+    assert secret.get() == "first"
+    path.write_text("")
+    assert secret.get() == "first"
+    replace(path, "second")
+    assert secret.get() == "second"
+
+
+def test_a_file_is_opened_only_when_it_changed(tmp_path):
+    path = tmp_path / "key"
+    path.write_text("first")
+    secret = Secret.from_file(path)
+    secret.get()
+    before = path.stat().st_atime_ns
+    os.utime(path, ns=(0, path.stat().st_mtime_ns))
+    assert secret.get() == "first"
+    assert path.stat().st_atime_ns == 0 != before
+
+
+def test_a_relative_file_stands_beside_the_file_that_names_it(tmp_path):
+    config = tmp_path / "tunewatch.toml"
+    config.write_text("")
+    (tmp_path / "key").write_text("beside")
+    secret, _ = read({"api_key_file": "key"}, origins={("api_key_file",): str(config)})
+    assert secret.get() == "beside"
+
+
+def test_a_bare_name_is_first_sought_among_the_credentials_of_systemd(tmp_path):
+    (tmp_path / "openai").write_text("credential")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    for key in ("api_key_file", "api_key_credential"):
+        secret, mistakes = read({key: "openai"}, environ=environ)
+        assert mistakes == []
+        assert secret.get() == "credential"
+
+
+@pytest.mark.parametrize(
+    ("table", "environ", "told"),
+    [
+        ({}, {}, "api_key: wanted this secret, as api_key or one of api_key_file"),
+        ({"api_key": ""}, {}, "api_key: wanted a string that is not empty"),
+        ({"api_key_env": "K"}, {}, "in environment variable K; found it not set"),
+        ({"api_key_env": "K"}, {"K": " "}, "environment variable K; found it empty"),
+        ({"api_key_file": "/no/key"}, {}, "file at /no/key; found: no such file"),
+        ({"api_key_file": "/"}, {}, "wanted a readable file at /; found: is a dir"),
+        ({"api_key_file": "/dev/null"}, {}, "a secret in /dev/null; found it empty"),
+        ({"api_key_file": 3}, {}, "api_key_file: wanted a path; found none"),
+        ({"api_key_credential": "x"}, {}, "found no $CREDENTIALS_DIRECTORY"),
+        (
+            {"api_key": "sk-canary", "api_key_env": "K"},
+            {"K": "sk-canary"},
+            "wanted one way to give this secret; found api_key, api_key_env",
+        ),
+    ],
+)
+def test_a_secret_that_cannot_be_had_says_which_and_why(table, environ, told):
+    secret, mistakes = read(table, environ=environ)
+    assert secret is None
+    assert len(mistakes) == 1
+    assert told in mistakes[0]
+    assert "sk-canary" not in mistakes[0]
