@@ -1,0 +1,220 @@
+"""The metrics' names, labels, buckets and help; nothing about when they move.
+
+Names, labels and reasons are part of the interface: within version 1 only additions.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+FAULTS = ("refused", "unavailable", "unreadable", "missing", "store", "lease", "other")
+"""Why a request or a poll failed."""
+
+FAILURES = ("receiver", "timeout", "exception", "event", "rejected", "paused", "other")
+"""Why a delivery failed: trouble of the receiver, too slow, a defect of the plugin,
+trouble of the event, refused for good, or the receiver wants nothing more."""
+
+DROPS = ("rejected", "tries", "age", "crash", "other")
+"""Why an event became a dead letter."""
+
+ENDPOINTS = ("jobs", "job", "events", "checkpoints", "file")
+PHASES = ("discovery", "look")
+
+_POLL = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_DELIVERY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
+_DWELL = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800, 7200, 86400)
+
+
+class PollFamilies:
+    """How the sources are polled."""
+
+    def __init__(self, to: CollectorRegistry) -> None:
+        by_source = ("source",)
+        self.up = Gauge(
+            "tunewatch_up",
+            "Whether the last poll of the source worked.",
+            by_source,
+            registry=to,
+        )
+        self.total = Counter(
+            "tunewatch_polls", "Polls of the source.", by_source, registry=to
+        )
+        self.failed = Counter(
+            "tunewatch_polls_failed",
+            "Polls of the source that failed.",
+            ("source", "reason"),
+            registry=to,
+        )
+        self.duration = Histogram(
+            "tunewatch_poll_duration_seconds",
+            "How long a poll took, in seconds.",
+            ("source", "phase"),
+            buckets=_POLL,
+            registry=to,
+        )
+        self.success = Gauge(
+            "tunewatch_poll_last_success_timestamp_seconds",
+            "When a poll last worked, in unix seconds. The daemon polls on its own "
+            "timer, not at the scrape.",
+            by_source,
+            registry=to,
+        )
+        self.attempt = Gauge(
+            "tunewatch_poll_last_attempt_timestamp_seconds",
+            "When a poll last ended, in unix seconds.",
+            by_source,
+            registry=to,
+        )
+        self.interval = Gauge(
+            "tunewatch_poll_interval_seconds",
+            "How often the source is polled now, in seconds.",
+            by_source,
+            registry=to,
+        )
+        self.lease = Gauge(
+            "tunewatch_lease_held",
+            "Whether this replica has the source.",
+            by_source,
+            registry=to,
+        )
+
+    def born(self, source: str) -> None:
+        """Let the totals of a source begin at 0."""
+        self.up.labels(source)
+        self.total.labels(source)
+        self.lease.labels(source)
+        for reason in FAULTS:
+            self.failed.labels(source, reason)
+        for phase in PHASES:
+            self.duration.labels(source, phase)
+
+
+class CallFamilies:
+    """What APIs answer."""
+
+    def __init__(self, to: CollectorRegistry) -> None:
+        self.total = Counter(
+            "tunewatch_api_requests", "Requests to APIs.", ("endpoint",), registry=to
+        )
+        self.failed = Counter(
+            "tunewatch_api_requests_failed",
+            "Requests to APIs without a usable answer.",
+            ("endpoint", "reason"),
+            registry=to,
+        )
+        self.limit = Gauge(
+            "tunewatch_api_ratelimit_limit_requests",
+            "Requests allowed in the window, from x-ratelimit-limit-requests.",
+            ("source",),
+            registry=to,
+        )
+        self.remaining = Gauge(
+            "tunewatch_api_ratelimit_remaining_requests",
+            "Requests left in the window, from x-ratelimit-remaining-requests.",
+            ("source",),
+            registry=to,
+        )
+        self.reset = Gauge(
+            "tunewatch_api_ratelimit_reset_timestamp_seconds",
+            "When the window is full again, in unix seconds, from "
+            "x-ratelimit-reset-requests.",
+            ("source",),
+            registry=to,
+        )
+        for endpoint in ENDPOINTS:
+            self.total.labels(endpoint)
+            for reason in FAULTS[:4]:
+                self.failed.labels(endpoint, reason)
+
+
+class PluginFamilies:
+    """How deliveries go."""
+
+    def __init__(self, to: CollectorRegistry) -> None:
+        def counter(name: str, told: str, *labels: str) -> Counter:
+            return Counter(name, told, ("plugin", *labels), registry=to)
+
+        def gauge(name: str, told: str) -> Gauge:
+            return Gauge(name, told, ("plugin",), registry=to)
+
+        prefix = "tunewatch_plugin_"
+        self.deliveries = counter(prefix + "deliveries", "Events handed over for good.")
+        self.failed = counter(prefix + "failed", "Deliveries that failed.", "reason")
+        self.attempts = counter(prefix + "attempts", "Deliveries tried.")
+        self.retries = counter(prefix + "retries", "Deliveries tried again.")
+        self.dropped = counter(
+            prefix + "dropped", "Events that became dead letters.", "reason"
+        )
+        self.dead = gauge(prefix + "dead_letters", "Dead letters that are open.")
+        self.queue = gauge(prefix + "queue_length", "Events that wait.")
+        self.oldest = gauge(
+            prefix + "oldest_pending_timestamp_seconds",
+            "When the oldest waiting event was committed, in unix seconds; absent if "
+            "none waits.",
+        )
+        self.circuit = gauge(
+            prefix + "circuit_open",
+            "Whether deliveries are held back: probing, paused, or not open.",
+        )
+        self.dwell = Histogram(
+            prefix + "dwell_seconds",
+            "From an event's commit to its delivery, in seconds.",
+            ("plugin",),
+            buckets=_DWELL,
+            registry=to,
+        )
+        self.duration = Histogram(
+            prefix + "delivery_seconds",
+            "How long a delivery took, in seconds, whatever came of it.",
+            ("plugin",),
+            buckets=_DELIVERY,
+            registry=to,
+        )
+
+    def born(self, plugin: str) -> None:
+        """Let the totals of a plugin begin at 0."""
+        for metric in (
+            self.deliveries,
+            self.attempts,
+            self.retries,
+            self.dead,
+            self.queue,
+            self.circuit,
+            self.dwell,
+            self.duration,
+        ):
+            metric.labels(plugin)
+        for reason in FAILURES:
+            self.failed.labels(plugin, reason)
+        for reason in DROPS:
+            self.dropped.labels(plugin, reason)
+
+
+class ProcessFamilies:
+    """The process, its store and its configuration."""
+
+    def __init__(self, to: CollectorRegistry) -> None:
+        def gauge(name: str, told: str, *labels: str) -> Gauge:
+            return Gauge(f"tunewatch_{name}", told, labels, registry=to)
+
+        self.build = gauge(
+            "build_info", "What runs.", "version", "revision", "python_version"
+        )
+        self.tracked = gauge("jobs_tracked", "Jobs that are not settled.")
+        self.size = gauge("state_size_bytes", "Bytes that the store takes.")
+        self.written = gauge(
+            "state_last_write_timestamp_seconds",
+            "When something was last committed, in unix seconds.",
+        )
+        self.reload_ok = gauge(
+            "config_last_reload_successful",
+            "Whether the configuration could be used when it was last read.",
+        )
+        self.reload_at = gauge(
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration was last read and could be used, in unix seconds.",
+        )
+        self.lag = gauge(
+            "event_loop_lag_seconds",
+            "The worst delay of the event loop in the last minute, in seconds.",
+        )

@@ -1,0 +1,200 @@
+"""The daemon's metrics about itself: told what happened, kept in a registry of its own.
+
+Everything per job is the Prometheus plugin's. A reason that is not in its closed list
+counts as `other`. Totals are born at 0 for everything that is configured.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from tunewatch.telemetry.families import (
+    DROPS,
+    FAILURES,
+    FAULTS,
+    CallFamilies,
+    PluginFamilies,
+    PollFamilies,
+    ProcessFamilies,
+)
+from tunewatch.telemetry.lag import LoopLag
+
+
+class Request(Protocol):
+    """What is known of a request to an API: `sources.contract.Call`."""
+
+    @property
+    def endpoint(self) -> str: ...  # noqa: D102 - see `sources.contract.Call`
+    @property
+    def outcome(self) -> str: ...  # noqa: D102 - see `sources.contract.Call`
+    @property
+    def remaining_requests(self) -> int | None: ...  # noqa: D102 - the same
+    @property
+    def limit_requests(self) -> int | None: ...  # noqa: D102 - the same
+    @property
+    def reset_after(self) -> float | None: ...  # noqa: D102 - the same
+
+
+class Telemetry:
+    """Metrics of one running daemon, in `registry`."""
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        revision: str = "",
+        now: Callable[[], float] = time.time,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        # `_created` doubles the series and nobody asks for it.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry() if registry is None else registry
+        self.lag = LoopLag()
+        self._now = now
+        self._tracked: dict[str, int] = {}
+        self._polls = PollFamilies(self.registry)
+        self._calls = CallFamilies(self.registry)
+        self._plugins = PluginFamilies(self.registry)
+        self._process = ProcessFamilies(self.registry)
+        self._process.lag.set_function(self.lag.worst)
+        self._process.build.labels(version, revision, platform.python_version()).set(1)
+        ProcessCollector(registry=self.registry)
+
+    def born(self, *, sources: Iterable[str] = (), plugins: Iterable[str] = ()) -> None:
+        """Let every total of these sources and plugins begin at 0."""
+        for source in sources:
+            self._polls.born(source)
+        for plugin in plugins:
+            self._plugins.born(plugin)
+
+    # --- sources -----------------------------------------------------------------
+
+    def observe_call(self, source: str, call: Request) -> None:
+        """Count a request to an API and keep what it said about its limits."""
+        self._calls.total.labels(call.endpoint).inc()
+        if call.outcome != "ok":
+            reason = _closed(call.outcome, FAULTS)
+            self._calls.failed.labels(call.endpoint, reason).inc()
+        if call.limit_requests is not None:
+            self._calls.limit.labels(source).set(call.limit_requests)
+        if call.remaining_requests is not None:
+            self._calls.remaining.labels(source).set(call.remaining_requests)
+        if call.reset_after is not None:
+            self._calls.reset.labels(source).set(self._now() + call.reset_after)
+
+    def poll_finished(
+        self, source: str, phase: str, seconds: float, *, fault: str | None = None
+    ) -> None:
+        """Count a poll. `fault` is the class of what went wrong, in lower case."""
+        polls = self._polls
+        polls.total.labels(source).inc()
+        polls.duration.labels(source, phase).observe(seconds)
+        polls.attempt.labels(source).set(self._now())
+        polls.up.labels(source).set(0 if fault else 1)
+        if fault:
+            polls.failed.labels(source, _closed(fault, FAULTS)).inc()
+        else:
+            polls.success.labels(source).set(self._now())
+
+    def poll_interval(self, source: str, seconds: float) -> None:
+        """Say how often a source is polled now."""
+        self._polls.interval.labels(source).set(seconds)
+
+    def jobs_tracked(self, source: str, count: int) -> None:
+        """Say how many jobs of a source are not settled."""
+        self._tracked[source] = count
+        self._process.tracked.set(sum(self._tracked.values()))
+
+    def lease_held(self, source: str, *, held: bool) -> None:
+        """Say whether this replica has the source."""
+        self._polls.lease.labels(source).set(int(held))
+        if not held:
+            self.jobs_tracked(source, 0)
+
+    # --- plugins: what dispatch tells --------------------------------------------
+
+    def attempted(
+        self,
+        plugin: str,
+        *,
+        source: str,  # noqa: ARG002 - told, but series of plugins have no such label
+        attempt: int,
+        outcome: str,
+        seconds: float,
+    ) -> None:
+        """Count one call of a plugin; `outcome` is `accepted` or one of `FAILURES`."""
+        plugins = self._plugins
+        plugins.attempts.labels(plugin).inc()
+        if attempt > 1:
+            plugins.retries.labels(plugin).inc()
+        plugins.duration.labels(plugin).observe(seconds)
+        if outcome != "accepted":
+            plugins.failed.labels(plugin, _closed(outcome, FAILURES)).inc()
+
+    def delivered(
+        self,
+        plugin: str,
+        *,
+        source: str,  # noqa: ARG002 - the same
+        dwell: float,
+    ) -> None:
+        """Count an event that was accepted, `dwell` seconds after its commit."""
+        self._plugins.deliveries.labels(plugin).inc()
+        # Clocks step: a negative wait would make the sum fall.
+        self._plugins.dwell.labels(plugin).observe(max(0.0, dwell))
+
+    def buried(
+        self,
+        plugin: str,
+        *,
+        source: str,  # noqa: ARG002 - the same
+        reason: str,
+        count: int = 1,
+    ) -> None:
+        """Count events that became dead letters; `reason` is one of `DROPS`."""
+        self._plugins.dropped.labels(plugin, _closed(reason, DROPS)).inc(count)
+
+    def dead_letters(self, plugin: str, count: int) -> None:
+        """Say how many dead letters are open."""
+        self._plugins.dead.labels(plugin).set(count)
+
+    def backlog(self, plugin: str, count: int, *, oldest: float | None) -> None:
+        """Say how many events wait, and since when (unix seconds) the oldest does."""
+        self._plugins.queue.labels(plugin).set(count)
+        if oldest is not None:
+            self._plugins.oldest.labels(plugin).set(oldest)
+        else:
+            self._plugins.oldest.remove_by_labels({"plugin": plugin})
+
+    def plugin_up(self, plugin: str, *, up: bool) -> None:
+        """Say whether a plugin takes events, or is probing, paused or not open."""
+        self._plugins.circuit.labels(plugin).set(0 if up else 1)
+
+    # --- the process -------------------------------------------------------------
+
+    def reloaded(self, *, ok: bool) -> None:
+        """Say how the last reading of the configuration went."""
+        self._process.reload_ok.set(int(ok))
+        if ok:
+            self._process.reload_at.set(self._now())
+
+    def state_size(self, count: float) -> None:
+        """Say how many bytes the store takes."""
+        self._process.size.set(count)
+
+    def state_written(self) -> None:
+        """Say that something was committed."""
+        self._process.written.set(self._now())
+
+
+def _closed(word: str, known: tuple[str, ...]) -> str:
+    return word if word in known else "other"
