@@ -1,0 +1,41 @@
+"""What the probes ask: whether the loops make progress, and how each part is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct, field
+
+
+class PartState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a source, a plugin or the store is. `reason` is fit for a person."""
+
+    state: str  #: up, down, probing, paused, standby …
+    reason: str | None = None
+    since: float | None = None  #: unix seconds
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """Whether this replica does its work, and how each part of it is."""
+
+    ready: bool
+    reasons: Sequence[str] = ()  #: why it is not
+    store: PartState | None = None
+    sources: Mapping[str, PartState] = field(default_factory=dict)
+    plugins: Mapping[str, PartState] = field(default_factory=dict)
+
+
+class Health(Protocol):
+    """What the daemon knows about itself. Answers at once, from memory."""
+
+    def live(self) -> Sequence[str]:
+        """Return which loops make no progress; empty if all do.
+
+        Never depends on a provider or the database: a restart would not help them.
+        """
+        ...
+
+    def ready(self) -> Readiness:
+        """Return how each part is. A provider that is away is no reason not to be."""
+        ...

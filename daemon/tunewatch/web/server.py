@@ -1,0 +1,168 @@
+"""The server itself: routes, limits and lifetimes.
+
+Sizes and times of every request are bounded. What is not known is a 404, what fails is
+logged and told as a problem document without its cause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from tunewatch.config import Address
+from tunewatch.plugin import Answer, Route
+from tunewatch.web.guard import Guard, Token
+from tunewatch.web.health import Health
+from tunewatch.web.problems import problem
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SLOWEST = 10.0  #: s a view may take; a scraper gives up by then
+IDLE = 15.0  #: s a connection may be quiet, or take to send its request
+GRACE = 1.0  #: s that answers under way get when the server stops
+
+_HEADERS = {
+    "Server": "tunewatch",  # the version of a server is nobody's business
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on. `reason` says what to do."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@asynccontextmanager
+async def serving(
+    address: Address,
+    *,
+    health: Health,
+    views: Iterable[Route] = (),
+    token: Token | None = None,
+    idle: float = IDLE,
+    slowest: float = SLOWEST,
+) -> AsyncIterator[Address]:
+    """Serve while open; yields the address it is bound to.
+
+    `views` are the routes of views; `token` returns the operator's token as it is now.
+    `idle` and `slowest` are limits in seconds. Raises CannotListen.
+    """
+    app = web.Application(middlewares=[_edge(Guard(address, token))])
+    app.router.add_get("/livez", _livez(health))
+    app.router.add_get("/readyz", _readyz(health))
+    for route in views:
+        app.router.add_get(route.path, _view(route, slowest))
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=idle,
+        lingering_time=1.0,
+        max_line_size=4096,
+        max_field_size=8190,
+        handler_cancellation=True,
+        shutdown_timeout=GRACE,
+    )
+    await runner.setup()
+    try:
+        yield await _bound(runner, address)
+    finally:
+        await runner.cleanup()
+
+
+async def _bound(runner: web.AppRunner, address: Address) -> Address:
+    site = web.TCPSite(runner, address.host, address.port)
+    try:
+        await site.start()
+    except OSError as error:
+        raise CannotListen(
+            f"wanted to listen on {address} (daemon.listen); found: "
+            f"{(error.strerror or type(error).__name__).lower()}. Another daemon may "
+            "run already; name another address or stop it"
+        ) from error
+    host, port = runner.addresses[0][:2]
+    return Address(host, port)
+
+
+def _livez(health: Health) -> Handler:
+    async def livez(_request: web.Request) -> web.StreamResponse:
+        stuck = list(health.live())
+        body = {"status": "stuck" if stuck else "ok", "reasons": stuck}
+        return _json(body, status=503 if stuck else 200)
+
+    return livez
+
+
+def _readyz(health: Health) -> Handler:
+    async def readyz(_request: web.Request) -> web.StreamResponse:
+        report = health.ready()
+        return _json(report, status=200 if report.ready else 503)
+
+    return readyz
+
+
+def _json(body: object, *, status: int) -> web.Response:
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+    )
+
+
+def _view(route: Route, slowest: float) -> Handler:
+    async def view(request: web.Request) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        try:
+            async with asyncio.timeout(slowest):
+                answer = await route.respond(headers)
+        except TimeoutError:
+            return problem(503, f"no answer within {slowest:g} s; try again later")
+        return _answered(answer)
+
+    return view
+
+
+def _answered(answer: Answer) -> web.Response:
+    headers = {**answer.headers, "Content-Type": answer.content_type}
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+def _edge(guard: Guard) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Return what stands around every handler."""
+    log = structlog.get_logger()
+
+    @web.middleware
+    async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response: web.StreamResponse | None = guard.refusal(request)
+        if response is None:
+            try:
+                response = await handler(request)
+            except web.HTTPException as error:
+                response = _as_problem(error)
+            except Exception:
+                log.exception("web.defect", path=request.path)
+                response = problem(500, "a defect; the daemon's log has the details")
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return edge
+
+
+def _as_problem(error: web.HTTPException) -> web.Response:
+    match error:
+        case web.HTTPNotFound():
+            return problem(404, "there is nothing here; try /readyz or /metrics")
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return problem(405, f"only {allowed}", headers={"Allow": allowed})
+        case _:
+            return problem(error.status, error.reason)
