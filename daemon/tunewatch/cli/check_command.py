@@ -1,0 +1,132 @@
+"""`tunewatch check`: whether the daemon would work; sends nothing anywhere.
+
+Looks at configuration, credentials, the store, and asks each source for one job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import click
+
+from tunewatch.cli.exits import OK, STORE, UNREACHABLE
+from tunewatch.cli.options import config_option
+from tunewatch.config import DaemonSettings, Settings, SourceSettings
+
+SLOWEST = 30.0  #: s for one source to answer
+
+
+class Report:
+    """What was looked at: a line each, and the exit code of the worst."""
+
+    def __init__(self) -> None:
+        self.code = OK
+
+    def well(self, what: str, found: str) -> None:
+        """Note that something is as it should be."""
+        click.echo(f"ok      {what}: {found}")
+
+    def wrong(self, what: str, found: str, code: int) -> None:
+        """Note that something is not; the first code stays."""
+        click.echo(f"failed  {what}: {found}")
+        self.code = self.code or code
+
+
+@click.command()
+@config_option
+def command(config_path: Path | None) -> int:
+    """Check configuration, credentials, store and sources; send nothing."""
+    from tunewatch import host
+    from tunewatch.cli.settings import load_settings
+
+    settings = load_settings(config_path)
+    report = Report()
+    read = ", ".join(settings.files) or "no file: the environment alone"
+    report.well("configuration", read)
+    for instance in host.instances(settings):
+        wants = ", ".join(instance.events) or "no events: it is only asked"
+        report.well(f"plugin {instance.name}", f"{instance.kind}, {wants}")
+    asyncio.run(_check(settings, report))
+    return report.code
+
+
+async def _check(settings: Settings, report: Report) -> None:
+    from tunewatch.sources.http import shared_http
+
+    await _attempt(report, "store", STORE, partial(_store, settings.daemon))
+    async with shared_http() as http:
+        for source in settings.sources.values():
+            await _attempt(
+                report,
+                f"source {source.name}",
+                UNREACHABLE,
+                partial(_source, source, http),
+            )
+
+
+async def _attempt(
+    report: Report, what: str, code: int, look: Callable[[], Awaitable[str]]
+) -> None:
+    from tunewatch.sources.contract import SourceFault
+    from tunewatch.store.records import StoreFault
+
+    try:
+        report.well(what, await look())
+    except (SourceFault, StoreFault) as fault:
+        report.wrong(what, fault.reason, code)
+
+
+async def _store(daemon: DaemonSettings) -> str:
+    from tunewatch.store.opening import open_reader, sqlite_path
+
+    path = sqlite_path(daemon.state)
+    if path is not None and not path.exists():
+        return _can_be_made(path)
+    password = None if daemon.password is None else daemon.password.get
+    async with open_reader(daemon.state, password=password) as reader:
+        sources = await reader.sources()
+    return f"{daemon.state} opens and knows {len(sources)} sources"
+
+
+def _can_be_made(path: Path) -> str:
+    """Return that the first start will make the file. Raises StoreUnusable."""
+    from tunewatch.store.records import StoreUnusable
+
+    directory = path.parent
+    while not directory.exists():
+        directory = directory.parent
+    if not directory.is_dir() or not os.access(directory, os.W_OK | os.X_OK):
+        raise StoreUnusable(
+            f"wanted to make {path}; found that {directory} cannot be written by this "
+            "user: name another file (daemon.state) or run as the daemon's user"
+        )
+    return f"{path} does not exist yet; the first start makes it"
+
+
+async def _source(source: SourceSettings, http: object) -> str:
+    from tunewatch import sources
+    from tunewatch.sources.contract import SourceContext, Unavailable
+
+    key = source.api_key
+    context = SourceContext(
+        name=source.name,
+        secret=(lambda: None) if key is None else key.get,
+        observe=lambda _call: None,
+        http=http,
+    )
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(
+            sources.load(source.kind).open(source.settings, context)
+        )
+        try:
+            async with asyncio.timeout(SLOWEST):
+                page = await opened.list_jobs(after=None, limit=1)
+        except TimeoutError:
+            raise Unavailable(f"no answer within {SLOWEST:g} s") from None
+        more = "has jobs" if page.count or page.items else "has no jobs yet"
+        return f"{opened.realm} answers and {more}"

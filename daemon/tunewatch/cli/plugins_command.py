@@ -1,0 +1,159 @@
+"""`tunewatch plugins`: what is installed and configured, its state; pause and resume.
+
+Pausing and resuming are requests: a row that the running daemon takes within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from tunewatch.cli.exits import USAGE, Quit
+from tunewatch.cli.options import config_option, output_option
+from tunewatch.cli.output import moment, print_data, print_table
+from tunewatch.config import DaemonSettings, Settings
+from tunewatch.store.carrier import Carrier
+from tunewatch.store.ledger import Backlog, PluginState
+
+
+@click.group(invoke_without_command=True)
+@output_option
+@config_option
+@click.pass_context
+def command(ctx: click.Context, form: str, config_path: Path | None) -> None:
+    """List plugins and their state; pause or resume one."""
+    if ctx.invoked_subcommand is not None:
+        ctx.obj = config_path or ctx.find_root().obj
+        return None
+    from tunewatch.cli.settings import load_settings
+
+    settings = load_settings(config_path)
+    rows = asyncio.run(_rows(settings))
+    if form != "table":
+        return print_data({"data": rows, "installed": _installed()}, form)
+    print_table(
+        ("plugin", "kind", "state", "pending", "dead letters", "since", "reason"),
+        [
+            (
+                row["name"],
+                row["kind"],
+                row["state"],
+                row["pending"],
+                row["dead_letters"],
+                moment(row["since"]),
+                row["reason"],
+            )
+            for row in rows
+        ],
+    )
+    click.echo(f"installed: {', '.join(_installed())}", err=True)
+    return None
+
+
+@command.command()
+@click.argument("name")
+@click.pass_obj
+def pause(config_path: Path | None, name: str) -> None:
+    """Hold back deliveries to a plugin until it is resumed; nothing is lost."""
+    _request("pause", name, config_path)
+
+
+@command.command()
+@click.argument("name")
+@click.pass_obj
+def resume(config_path: Path | None, name: str) -> None:
+    """Let deliveries to a paused plugin go on."""
+    _request("resume", name, config_path)
+
+
+def _installed() -> list[str]:
+    from tunewatch import host
+
+    return host.kinds()
+
+
+async def _rows(settings: Settings) -> list[dict[str, Any]]:
+    """Return the configured plugins, with what the store keeps of them."""
+    states, backlog = await _kept(settings.daemon)
+    rows = []
+    for name, plugin in settings.plugins.items():
+        state = states.get(name)
+        waiting = [one for one in backlog if one.plugin == name]
+        rows.append(
+            {
+                "name": name,
+                "kind": plugin.kind,
+                "state": state.state if state else "new",
+                "reason": state.reason if state else None,
+                "since": state.since if state else None,
+                "pending": sum(one.pending for one in waiting),
+                "dead_letters": sum(one.dead_letters for one in waiting),
+            }
+        )
+    return rows
+
+
+async def _kept(
+    daemon: DaemonSettings,
+) -> tuple[dict[str, PluginState], list[Backlog]]:
+    """Return what the store keeps of plugins; nothing if there is no store yet."""
+    from tunewatch.store.opening import open_reader, sqlite_path
+
+    path = sqlite_path(daemon.state)
+    if path is not None and not path.exists():
+        return {}, []
+    password = None if daemon.password is None else daemon.password.get
+    async with open_reader(daemon.state, password=password) as reader:
+        return {one.name: one for one in await reader.plugins()}, await reader.backlog()
+
+
+def _request(kind: str, name: str, config_path: Path | None) -> None:
+    from tunewatch.cli.settings import load_settings
+    from tunewatch.settings import closest
+
+    settings = load_settings(config_path)
+    if name not in settings.plugins:
+        meant = closest(name, settings.plugins)
+        known = ", ".join(settings.plugins)
+        hint = f"did you mean {meant}?" if meant else f"configured are {known}"
+        raise Quit(USAGE, f"there is no plugin {name} in the configuration; {hint}")
+    asyncio.run(_ask(kind, name, settings.daemon))
+    click.echo(f"{kind} {name}: asked for; a running daemon does it at once", err=True)
+
+
+async def _ask(kind: str, name: str, daemon: DaemonSettings) -> None:
+    from tunewatch.clock import SystemClock
+    from tunewatch.store.requests import Requests
+
+    body = msgspec.json.encode({"plugin": name})
+    async with _beside(daemon) as carrier:
+        await Requests(carrier, clock=SystemClock()).add(kind, None, body)
+
+
+@asynccontextmanager
+async def _beside(daemon: DaemonSettings) -> AsyncIterator[Carrier]:
+    """Open the store to write one row, without the lock that a daemon holds.
+
+    Raises StoreUnusable if there is no store of this version yet.
+    """
+    from tunewatch.store.opening import open_reader, sqlite_path
+    from tunewatch.store.sqlite import sqlite_carrier
+
+    password = None if daemon.password is None else daemon.password.get
+    async with open_reader(daemon.state, password=password):
+        pass  # only to refuse what is not a store of this version
+    path = sqlite_path(daemon.state)
+    if path is not None:
+        async with sqlite_carrier(path) as carrier:
+            yield carrier
+    else:
+        from tunewatch.store.postgres import postgres_carrier
+
+        async with postgres_carrier(daemon.state, password=password) as carrier:
+            yield carrier

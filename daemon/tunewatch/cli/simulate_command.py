@@ -1,0 +1,50 @@
+"""`tunewatch simulate`: the simulated API alone, on loopback."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option("--seed", type=int, default=0, help="The same seed, the same jobs.")
+@click.option(
+    "--time-scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Simulated seconds in a second.",
+)
+@click.option("--jobs-per-hour", type=click.FloatRange(min=0), default=6.0)
+@click.option("--past", type=click.IntRange(min=0), default=12, help="Jobs long over.")
+@click.option("--key", default="sk-simulated", show_default=True)
+def command(
+    *,
+    port: int,
+    seed: int,
+    time_scale: float,
+    jobs_per_hour: float,
+    past: int,
+    key: str,
+) -> None:
+    """Serve the simulated fine-tuning API, to try a configuration without an account.
+
+    Prints its base URL; nothing but this machine can reach it.
+    """
+    from tunewatch.testing import serve
+
+    click.echo(
+        f'point a source at the URL below: base_url = "…", api_key = "{key}"; or\n'
+        f"  OPENAI_API_KEY={key} OPENAI_BASE_URL=… tunewatch run",
+        err=True,
+    )
+    serve.main(
+        [
+            f"--port={port}",
+            f"--seed={seed}",
+            f"--time-scale={time_scale}",
+            f"--jobs-per-hour={jobs_per_hour}",
+            f"--past={past}",
+            f"--keys={key}",
+        ]
+    )
