@@ -77,7 +77,7 @@ class Delivery:
     """One try to hand one event to one plugin."""
 
     event: Event
-    body: bytes  #: the event as it goes over the wire; the same bytes at every try
+    body: bytes = field(repr=False)  #: as it goes over the wire, the same at every try
     attempt: int = 1  #: from 1
     redelivered: bool = False  #: asked for by a person
 
@@ -118,7 +118,7 @@ class Reactor(Protocol):
 class Answer:
     """What a view answers to a GET."""
 
-    body: bytes
+    body: bytes = field(repr=False)
     content_type: str
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -212,6 +212,7 @@ class Context:
     jobs: JobReader
     clock: Clock
     registry: CollectorRegistry  #: the daemon's own metrics
+    timeout: float = 15.0  #: s that one delivery may take before it is cut off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import os
 import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -32,7 +32,7 @@ from tunewatch.clock import Clock, SystemClock
 from tunewatch.config import Address, Settings
 from tunewatch.dispatch import Gate, Parcels
 from tunewatch.host import Instance
-from tunewatch.plugin import Context
+from tunewatch.plugin import Context, Route
 from tunewatch.store.opening import Store, open_store, sqlite_path
 from tunewatch.store.records import StoreUnavailable
 from tunewatch.telemetry import Telemetry
@@ -158,9 +158,7 @@ class _Daemon:
             core = self._core(tasks, upkeep)
             plugins = self._plugins(stack)
             routes = await plugins.open_all(tasks)
-            address = await stack.enter_async_context(
-                serving(self._settings.daemon.listen, health=health, views=routes)
-            )
+            address = await stack.enter_async_context(self._serving(health, routes))
             living = [
                 tasks.create_task(
                     self._live(life, stop), name=f"source:{life.source.name}"
@@ -179,6 +177,17 @@ class _Daemon:
                 task.cancel()
         _log.info("daemon.stopped", code=code)
         return code
+
+    def _serving(
+        self, health: DaemonHealth, routes: Sequence[Route]
+    ) -> AbstractAsyncContextManager[Address]:
+        token = self._settings.daemon.api_token
+        return serving(
+            self._settings.daemon.listen,
+            health=health,
+            views=routes,
+            token=None if token is None else token.get,
+        )
 
     async def _until_done(self, stop: asyncio.Event, *, once: bool) -> int:
         if not once:
