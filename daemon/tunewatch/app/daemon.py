@@ -23,10 +23,12 @@ from tunewatch.app.health import DaemonHealth
 from tunewatch.app.job_reader import StoreJobReader
 from tunewatch.app.leasing import Leasing
 from tunewatch.app.measures import Measures
+from tunewatch.app.orphans import OrphanLife, orphan_lives
 from tunewatch.app.plugins import Plugins
 from tunewatch.app.sources import open_lives
 from tunewatch.app.supervision import eternal, restarted
-from tunewatch.app.terms import SourceLife, first_of
+from tunewatch.app.telling import tell
+from tunewatch.app.terms import Life, SourceLife, first_of
 from tunewatch.app.upkeep import Upkeep
 from tunewatch.clock import Clock, SystemClock
 from tunewatch.config import Address, Settings
@@ -130,6 +132,7 @@ class _Daemon:
             for instance in instances
         }
         self._lives: list[SourceLife] = []
+        self._orphans: list[OrphanLife] = []
 
     async def run(
         self,
@@ -141,6 +144,9 @@ class _Daemon:
     ) -> int:
         names = list(self._settings.sources)
         self._telemetry.born(sources=names, plugins=list(self._gates))
+        self._telemetry.reloaded(ok=True)
+        self._store.journal.listen(lambda _refs: self._telemetry.state_written())
+        self._store.journal.listen(tell)
         self._lives = await open_lives(
             stack,
             self._settings,
@@ -152,18 +158,18 @@ class _Daemon:
             clock=self._clock,
             jitter=self._jitter,
         )
+        self._orphans = await self._find_orphans()
         upkeep = self._upkeep()
         health = self._health(upkeep)
+        lives: list[Life] = [*self._lives, *self._orphans]
         async with asyncio.TaskGroup() as tasks:
             core = self._core(tasks, upkeep)
             plugins = self._plugins(stack)
             routes = await plugins.open_all(tasks)
             address = await stack.enter_async_context(self._serving(health, routes))
             living = [
-                tasks.create_task(
-                    self._live(life, stop), name=f"source:{life.source.name}"
-                )
-                for life in self._lives
+                tasks.create_task(self._live(life, stop), name=f"source:{life.name}")
+                for life in lives
             ]
             health.is_started = True
             _log.info("daemon.ready", listen=str(address), sources=names)
@@ -193,11 +199,27 @@ class _Daemon:
         if not once:
             await stop.wait()
             return 0
-        while not stop.is_set() and not all(is_done(life) for life in self._lives):
+        while not stop.is_set() and not (
+            all(is_done(life) for life in self._lives)
+            and all(orphan.is_idle for orphan in self._orphans)
+        ):
             await self._clock.sleep(LOOK_AGAIN)
         return 69 if any(has_failed(life) for life in self._lives) else 0
 
-    async def _live(self, life: SourceLife, stop: asyncio.Event) -> None:
+    async def _find_orphans(self) -> list[OrphanLife]:
+        return await orphan_lives(
+            self._lives,
+            store=self._store,
+            leasing=self._leasing,
+            gates=list(self._gates.values()),
+            parcels=self._parcels,
+            measures=self._measures,
+            clock=self._clock,
+            jitter=self._jitter,
+            grace=self._settings.daemon.shutdown_grace,
+        )
+
+    async def _live(self, life: Life, stop: asyncio.Event) -> None:
         """Let a source live term after term until it is time to stop."""
 
         def died(reason: str | None) -> None:
@@ -207,7 +229,7 @@ class _Daemon:
             await life.run(stop)
 
         async with asyncio.TaskGroup() as tasks:
-            name = f"terms:{life.source.name}"
+            name = f"terms:{life.name}"
             running = tasks.create_task(
                 restarted(
                     name,
@@ -222,7 +244,7 @@ class _Daemon:
             await first_of(stop, running)
             await self._let_go(life, running)
 
-    async def _let_go(self, life: SourceLife, running: asyncio.Task[None]) -> None:
+    async def _let_go(self, life: Life, running: asyncio.Task[None]) -> None:
         """End a term: at once if it only waits for its lease."""
         if life.fence is None:
             running.cancel()
@@ -261,7 +283,7 @@ class _Daemon:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         jobs = StoreJobReader(
             reads=self._store.reads,
-            held=lambda: list(self._leasing.held),
+            held=self._polled,
             clock=self._clock,
         )
         return Context(
@@ -274,11 +296,16 @@ class _Daemon:
             timeout=instance.timeout,
         )
 
+    def _polled(self) -> list[int]:
+        """Return the sources that are looked at here: nobody knows of orphans' jobs."""
+        return [life.row.id for life in self._lives if life.fence is not None]
+
     def _upkeep(self) -> Upkeep:
         return Upkeep(
             store=self._store,
             leasing=self._leasing,
             lives=self._lives,
+            orphans=self._orphans,
             gates=self._gates,
             telemetry=self._telemetry,
             measures=self._measures,
@@ -290,6 +317,7 @@ class _Daemon:
     def _health(self, upkeep: Upkeep) -> DaemonHealth:
         return DaemonHealth(
             lives=self._lives,
+            orphans=self._orphans,
             gates=self._gates,
             lag=self._telemetry.lag,
             clock=self._clock,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tunewatch.app.orphans import OrphanLife
 from tunewatch.app.terms import SourceLife
 from tunewatch.clock import Clock
 from tunewatch.dispatch import Gate
@@ -22,6 +23,7 @@ class DaemonHealth:
     """`web.Health` of one process."""
 
     lives: Sequence[SourceLife]
+    orphans: Sequence[OrphanLife]
     gates: Mapping[str, Gate]
     lag: LoopLag
     clock: Clock
@@ -61,7 +63,10 @@ class DaemonHealth:
             ready=not reasons,
             reasons=reasons,
             store=store,
-            sources={life.source.name: self._source(life) for life in self.lives},
+            sources={
+                **{orphan.name: orphan.state() for orphan in self.orphans},
+                **{life.name: self._source(life) for life in self.lives},
+            },
             plugins={name: _plugin(gate) for name, gate in self.gates.items()},
         )
 

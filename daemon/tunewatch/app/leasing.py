@@ -13,12 +13,16 @@ from typing import NoReturn
 
 import structlog
 
-from tunewatch.clock import Clock
+from tunewatch.clock import Clock, sleep_or
 from tunewatch.store.leases import Leases
 from tunewatch.store.records import Fence, StoreUnavailable
 
 SEEK_EVERY = 2.0
-"""s between looks for free leases; every second look renews ours."""
+"""s between looks for free leases."""
+RENEW_EVERY = 3.9
+"""s between renewals: two looks, less what a look takes."""
+YIELDS = 0.002
+"""s, for each lease that is held, before another is taken: who holds fewer is first."""
 MARGIN = 1.0
 """s before its end at which a lease counts as lost."""
 WATCH_EVERY = 0.25
@@ -44,6 +48,7 @@ class Leasing:
     beat: float = 0.0  #: monotonic, of the last progress
     held: dict[int, Held] = field(default_factory=dict)
     _wanted: dict[int, asyncio.Queue[Held]] = field(default_factory=dict)
+    _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _progress: dict[int, Callable[[], bool]] = field(default_factory=dict)
 
     async def get(self, source_id: int, makes_progress: Callable[[], bool]) -> Held:
@@ -54,6 +59,7 @@ class Leasing:
         """
         queue: asyncio.Queue[Held] = asyncio.Queue()
         self._wanted[source_id] = queue
+        self._is_wanted.set()
         self._progress[source_id] = makes_progress
         try:
             return await queue.get()
@@ -79,20 +85,21 @@ class Leasing:
 
     async def _seek_and_renew(self) -> NoReturn:
         is_failing = False
-        renews = True
+        renewed_at = self.clock.monotonic()
         while True:
+            self._is_wanted.clear()
             try:
-                if renews:
+                if self.clock.monotonic() - renewed_at >= RENEW_EVERY:
                     await self._renew()
+                    renewed_at = self.clock.monotonic()
                 await self._seek()
                 is_failing = False
             except StoreUnavailable as fault:
                 if not is_failing:
                     _log.warning("lease.store_away", reason=fault.reason)
                 is_failing = True
-            renews = not renews or is_failing
             self.beat = self.clock.monotonic()
-            await self.clock.sleep(SEEK_EVERY)
+            await sleep_or(self._is_wanted, SEEK_EVERY, self.clock)
 
     async def _renew(self) -> None:
         mine = {
@@ -107,7 +114,6 @@ class Leasing:
             self._lose(fence.source_id, "another replica has it")
 
     async def _seek(self) -> None:
-        # Those who hold least seek first: whoever holds more lets others go before.
         for source_id, queue in list(self._wanted.items()):
             fence = await self.leases.acquire(source_id)
             if fence is None:
@@ -119,8 +125,7 @@ class Leasing:
             self.held[source_id] = held
             del self._wanted[source_id]
             queue.put_nowait(held)
-            if len(self.held) > 1:
-                await self.clock.sleep(0)
+            await self.clock.sleep(YIELDS * len(self.held))
 
     async def _watch(self) -> NoReturn:
         while True:

@@ -14,6 +14,10 @@ from tunewatch.app.daemon import Ready, run_daemon
 from tunewatch.config import Settings
 
 
+SAME_SIGNAL = 0.5
+"""s within which a signal is the echo of the first: some send it to the whole group."""
+
+
 def run(
     settings: Settings,
     *,
@@ -49,12 +53,18 @@ def _until_signalled(
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
 
+        told_at = float("-inf")
+
         def told(number: signal.Signals) -> None:
+            nonlocal told_at
             log = structlog.get_logger(__name__)
-            log.info("daemon.told_to_stop", signal=number.name)
-            if stop.is_set() and task is not None:
+            if not stop.is_set():
+                log.info("daemon.told_to_stop", signal=number.name)
+                told_at = loop.time()
+                stop.set()
+            elif loop.time() - told_at >= SAME_SIGNAL and task is not None:
+                log.warning("daemon.told_to_end_at_once", signal=number.name)
                 task.cancel()
-            stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told, number)

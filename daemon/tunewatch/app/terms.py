@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -29,6 +30,26 @@ _log = structlog.get_logger(__name__)
 
 STUCK_AFTER = 180.0
 """s without progress, beyond the longest interval, after which a source is stuck."""
+
+
+class Life(Protocol):
+    """A source in this process, whatever is done for it."""
+
+    died: str | None  #: why the last term ended, if by a fault
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        ...
+
+    @property
+    def fence(self) -> Fence | None:
+        """The lease, while a term lasts."""
+        ...
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Live one term."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +72,11 @@ class SourceLife:
     dispatcher: Dispatcher | None = None
     died: str | None = None  #: why the last term ended, if by a fault
     fence: Fence | None = None  #: while a term lasts
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.source.name
 
     def is_stuck(self) -> bool:
         """Whether its loops make no progress although nothing holds them up."""

@@ -16,6 +16,7 @@ import structlog
 
 from tunewatch.app.leasing import Leasing
 from tunewatch.app.measures import Measures
+from tunewatch.app.orphans import OrphanLife
 from tunewatch.app.terms import SourceLife
 from tunewatch.clock import Clock
 from tunewatch.dispatch import Gate
@@ -39,6 +40,7 @@ class Upkeep:
     store: Store
     leasing: Leasing
     lives: Sequence[SourceLife]
+    orphans: Sequence[OrphanLife]
     gates: Mapping[str, Gate]
     telemetry: Telemetry
     measures: Measures
@@ -67,7 +69,8 @@ class Upkeep:
                 gate.pause(body.get("reason") or "paused by hand")
             else:
                 gate.resume()
-        held = {life.row.id: life for life in self.lives if life.dispatcher}
+        lives: list[SourceLife | OrphanLife] = [*self.lives, *self.orphans]
+        held = {life.row.id: life for life in lives if life.dispatcher}
         for request in await requests.pending(["look", "redeliver"]):
             life = held.get(request.source_id or 0)
             if life is None:

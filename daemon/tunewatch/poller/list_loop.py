@@ -14,13 +14,12 @@ from typing import NoReturn
 from structlog.typing import FilteringBoundLogger
 
 from tunewatch import pace
-from tunewatch.clock import Clock
+from tunewatch.clock import Clock, sleep_or
 from tunewatch.events import SourceDown, SourceUp, iso
 from tunewatch.poller.committing import Committer
 from tunewatch.poller.discovering import Discovery
 from tunewatch.poller.observer import PollObserver
 from tunewatch.poller.trouble import Trouble
-from tunewatch.poller.waiting import sleep_or
 from tunewatch.sources.contract import SourceFault
 from tunewatch.store.outages import SourceState
 

@@ -209,6 +209,15 @@ class Listing:
     def _observed(self, job_id: str, raw: RawJob, number: int) -> Observation:
         return Observation(job_id=job_id, look=number, at=self.clock.now(), raw=raw.raw)
 
+    @property
+    def foreign(self) -> frozenset[str]:
+        """The jobs on the list that belong to another source."""
+        return frozenset(self._foreign)
+
+    def own(self, job_ids: Collection[str]) -> None:
+        """Note that these jobs belong to this source from now on."""
+        self._foreign.difference_update(job_ids)
+
     def uncover(self) -> None:
         """Forget whose status is shown: another round of pages begins."""
         for job in self.tracked.values():

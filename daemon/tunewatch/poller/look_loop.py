@@ -14,12 +14,11 @@ from typing import NoReturn
 from structlog.typing import FilteringBoundLogger
 
 from tunewatch import pace
-from tunewatch.clock import Clock
+from tunewatch.clock import Clock, sleep_or
 from tunewatch.poller.looking import Looker, NotCommitted
 from tunewatch.poller.observer import PollObserver
 from tunewatch.poller.tracked import Tracked
 from tunewatch.poller.trouble import Trouble
-from tunewatch.poller.waiting import sleep_or
 from tunewatch.sources.contract import Missing, SourceFault
 
 AT_ONCE = 8

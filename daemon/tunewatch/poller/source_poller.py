@@ -7,7 +7,7 @@ read, which job is looked at next and what a look asks for is decided elsewhere.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import NoReturn
@@ -82,19 +82,20 @@ class SourcePoller:
             jitter=jitter,
             log=log,
         )
+        self._listing = Listing(
+            source=source,
+            source_id=row.id,
+            backfill_before=row.backfill_before,
+            tracked=self._tracked,
+            peek=lambda ids: store.sources.peek(row.realm, list(ids)),
+            commit=self._committer.commit,
+            clock=clock,
+            numbers=numbers,
+            log=log,
+        )
         self._discovery = Discovery(
             asker=asker,
-            listing=Listing(
-                source=source,
-                source_id=row.id,
-                backfill_before=row.backfill_before,
-                tracked=self._tracked,
-                peek=lambda ids: store.sources.peek(row.realm, list(ids)),
-                commit=self._committer.commit,
-                clock=clock,
-                numbers=numbers,
-                log=log,
-            ),
+            listing=self._listing,
             tracked=self._tracked,
             count_newer=lambda at: store.sources.count_newer(row.id, at, MOST_NEWER),
             save_walk=self._save_walk(fence),
@@ -156,6 +157,17 @@ class SourcePoller:
         """Return why nothing is polled although the source answers."""
         return self._committer.paused_reason
 
+    @property
+    def foreign(self) -> frozenset[str]:
+        """Return the jobs it sees that belong to another source."""
+        return self._listing.foreign
+
+    async def adopt(self, job_ids: Collection[str]) -> None:
+        """Take up jobs that another source had and that were passed on to this one."""
+        self._listing.own(job_ids)
+        await self._load(job_ids)
+        self._look_loop.wake()
+
     def look_now(self, job_id: str | None = None) -> None:
         """Look at a job now (at the list, if it is not under watch)."""
         job = self._tracked.get(job_id) if job_id is not None else None
@@ -168,6 +180,8 @@ class SourcePoller:
 
     async def run(self) -> NoReturn:
         """Poll until cancelled. Raises LeaseLost, StoreBroken."""
+        state = await self._store.sources.state(self._row.id)
+        self.trouble.is_told_down = state.down
         await self._load()
         async with asyncio.TaskGroup() as tasks:
             name = self._source.name
@@ -178,12 +192,12 @@ class SourcePoller:
             tasks.create_task(self._look(tasks), name=f"look:{name}")
         raise AssertionError("the loops of a poller never end by themselves")
 
-    async def _load(self) -> None:
+    async def _load(self, among: Collection[str] | None = None) -> None:
         """Take up the jobs that are not settled; their windows begin again."""
         now = self._clock.monotonic()
-        state = await self._store.sources.state(self._row.id)
-        self.trouble.is_told_down = state.down
         for row in await self._store.sources.tracked(self._row.id, self._source.decode):
+            if among is not None and row.id not in among:
+                continue
             job = Tracked(row.job, now=now, state=row.state)
             job.key = row.key
             self._tracked[row.id] = job
