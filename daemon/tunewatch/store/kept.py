@@ -1,0 +1,132 @@
+"""The rows of jobs: written for many jobs at once, and whose they are.
+
+Knows how a job is kept; what changes in it is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, bindparam, insert, select
+
+from tunewatch.diff import JobState
+from tunewatch.model import Job
+from tunewatch.store.records import Fence
+from tunewatch.store.schema import job, source, tombstone
+from tunewatch.store.statements import Batch, Row
+
+_encode = msgspec.json.encode
+
+
+class Changed(NamedTuple):
+    """A job's row after an observation that stored something."""
+
+    raw: bytes
+    job: Job
+    state: JobState
+    ended_at: int | None
+    look: int
+    revision: int
+    sequence: int
+
+
+_foreign = (
+    select(job.c.id, source.c.name)
+    .join(source, source.c.id == job.c.source_id)
+    .where(
+        job.c.realm == bindparam("realm"),
+        job.c.id.in_(bindparam("ids", expanding=True)),
+        job.c.source_id != bindparam("source_id"),
+    )
+)
+_buried = select(tombstone.c.id).where(
+    tombstone.c.realm == bindparam("realm"),
+    tombstone.c.id.in_(bindparam("ids", expanding=True)),
+)
+_COLUMNS = (
+    "raw",
+    "view",
+    "state",
+    "status",
+    "created_at",
+    "ended_at",
+    "settled",
+    "removed",
+    "term",
+    "look",
+    "revision",
+    "sequence",
+    "metadata",
+)
+
+
+def foreign_jobs(
+    connection: Connection, source_id: int, realm: str, ids: Sequence[str]
+) -> dict[str, str]:
+    """Return the names of the sources that own jobs which are not ours, by job id."""
+    found = connection.execute(
+        _foreign, {"realm": realm, "ids": ids, "source_id": source_id}
+    )
+    return {row.id: row.name for row in found}
+
+
+def buried_jobs(connection: Connection, realm: str, ids: Sequence[str]) -> set[str]:
+    """Return which jobs retention has purged."""
+    return set(connection.execute(_buried, {"realm": realm, "ids": ids}).scalars())
+
+
+def insert_jobs(
+    connection: Connection, held: Fence, realm: str, rows: Mapping[str, Changed]
+) -> dict[str, int]:
+    """Insert jobs and return their keys by id. Raises IntegrityError."""
+    if not rows:
+        return {}
+    values = [
+        {
+            "source_id": held.source_id,
+            "realm": realm,
+            "id": job_id,
+            **dict(zip(_COLUMNS, _values(held, row), strict=True)),
+        }
+        for job_id, row in rows.items()
+    ]
+    made = connection.execute(insert(job).returning(job.c.id, job.c.key), values)
+    return {row.id: row.key for row in made}
+
+
+def update_jobs(batch: Batch, held: Fence, rows: Mapping[int, Changed]) -> None:
+    """Write changed rows by key."""
+    values = [(*_values(held, row), key) for key, row in sorted(rows.items())]
+    batch.update(job, _COLUMNS, ("key",), values)
+
+
+def note_looks(batch: Batch, held: Fence, looks: Mapping[int, int]) -> None:
+    """Write the counters of looks that changed nothing, by key."""
+    values: list[Row] = [(held.token, looks[key], key) for key in sorted(looks)]
+    batch.update(job, ("term", "look"), ("key",), values)
+
+
+def _values(held: Fence, row: Changed) -> Row:
+    now = row.job
+    return (
+        row.raw,
+        _encode(now),
+        _encode(row.state),
+        now.status,
+        now.created_at or 0,
+        row.ended_at,
+        row.state.settled,
+        row.state.removed,
+        held.token,
+        row.look,
+        row.revision,
+        row.sequence,
+        metadata_of(now),
+    )
+
+
+def metadata_of(now: Job) -> bytes | None:
+    """Return a job's metadata as subscriptions read it."""
+    return _encode(now.metadata) if now.metadata else None

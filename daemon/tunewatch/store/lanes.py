@@ -1,0 +1,349 @@
+"""How far every plugin has come: marks, lanes, what is in flight, dead letters.
+
+A mark (plugin, source) is the position up to which all is finished. A lane row (plugin,
+job) exists only where its cursor is above the mark or it is in trouble. One group of
+acknowledgements, and of what goes out next, is one transaction. Nothing here judges a
+subscription or a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct, field
+from sqlalchemy import Connection, select, text
+
+from tunewatch.plugin import Derived
+from tunewatch.store import schema, waiting
+from tunewatch.store.derived import append_derived
+from tunewatch.store.leases import fence as check_fence
+from tunewatch.store.records import EventRef, Fence
+from tunewatch.store.statements import Batch, Row
+from tunewatch.store.waiting import Wanted
+
+
+class LaneRow(NamedTuple):
+    """A lane as it is kept. Keys below 0 are redeliveries: minus the request's id."""
+
+    job_key: int
+    cursor: int  #: position finished
+    tries: int = 0  #: spent by the event after the cursor
+    first_failure_at: float | None = None
+    wait: float | None = None  #: s, the length of the wait
+    wait_until: float | None = None
+    crashes: int = 0
+    last_error: str | None = None
+
+    @property
+    def troubled(self) -> bool:
+        """Whether it must be kept wherever the mark is."""
+        return self.tries > 0 or self.crashes > 0
+
+
+class MarkRow(NamedTuple):
+    """How far a plugin has come at a source, and what was out at the last write."""
+
+    plugin: str
+    position: int
+    in_flight: list[int]  #: positions; of redeliveries the keys of their lanes
+
+
+class PluginRow(NamedTuple):
+    """What outlives a process of a plugin's state."""
+
+    name: str
+    state: str  #: up, paused
+    reason: str | None
+    since: float
+    settings_digest: str
+
+
+class Burial(NamedTuple):
+    """Events of one lane that become one dead letter."""
+
+    job_key: int
+    first: int  #: position
+    last: int
+    tries: int
+    reason: str
+
+
+class Ask(NamedTuple):
+    """The question for the next events of a lane, the first of which goes out."""
+
+    lane: int  #: its key
+    job_key: int | None  #: None: a redelivery of all jobs
+    after: int
+    upto: int
+    wanted: Wanted
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """What one plugin has done, and what it is given next."""
+
+    plugin: str
+    mark: int
+    reacts: bool = False  #: a reactor: the revisions of its jobs are asked for
+    in_flight: tuple[int, ...]  #: still out and going out, as in `MarkRow`
+    asks: tuple[Ask, ...] = ()  #: their first answers go out too
+    rows: tuple[LaneRow, ...] = ()
+    gone: tuple[int, ...] = ()  #: keys of lanes whose row is not needed any more
+    sweep: bool = False  #: remove all rows that the mark has passed
+    burials: tuple[Burial, ...] = ()
+
+
+class Conclusion(Struct, frozen=True, kw_only=True):
+    """What a reactor concluded, with the acknowledgement of the cause."""
+
+    plugin: str
+    job_key: int
+    row: LaneRow  #: of the lane, which may be a redelivery
+    revision: int  #: of the job, read before the reactor was called
+    cause: str  #: id of the event
+    derived: tuple[Derived, ...]
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """Everything that goes into one transaction."""
+
+    at: float
+    again: bool = False  #: the outcome of an earlier try is unknown
+    turns: tuple[Turn, ...] = ()
+    conclusions: tuple[Conclusion, ...] = ()
+    bodies: tuple[int, ...] = ()  #: positions whose events are asked for
+    revisions: tuple[int, ...] = ()  #: job keys: reactors are called for them next
+    plugins: tuple[PluginRow, ...] = ()
+    answered: tuple[tuple[int, int | None], ...] = ()
+    """Requests that are done, with the dead letter that is closed by it."""
+
+
+class Settled(Struct, frozen=True, kw_only=True):
+    """What came of a group."""
+
+    events: dict[int, EventRef]  #: by position
+    heads: dict[tuple[str, int], waiting.Heads]  #: by plugin and lane
+    refused: frozenset[int]  #: indexes of conclusions whose job moved: ask again
+    derived: tuple[EventRef, ...]
+    revisions: dict[int, int] = field(default_factory=dict)
+
+
+_MARK = ("position", "in_flight", "last_used_at")
+_MARK_KEY = ("plugin", "source_id")
+_LANE_KEY = ("plugin", "source_id", "job_key")
+_KEEP_LANE = (
+    f"ON CONFLICT ({', '.join(_LANE_KEY)}) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in LaneRow._fields[1:])
+)
+_DELETE_LANE = text(
+    "DELETE FROM lane WHERE plugin = :plugin AND source_id = :source"
+    " AND job_key = :job_key"
+)
+_SWEEP = text(
+    "DELETE FROM lane WHERE plugin = :plugin AND source_id = :source"
+    " AND job_key >= 0 AND cursor <= :mark AND tries = 0 AND crashes = 0"
+)
+_BURY = text(
+    "INSERT INTO dead_letter (plugin, source_id, job_key, first_position,"
+    " last_position, first_sequence, last_sequence, event_id, tries, reason, at)"
+    " SELECT CAST(:plugin AS TEXT), f.source_id, f.job_key, f.position, l.position,"
+    " f.sequence, l.sequence, f.id, CAST(:tries AS INTEGER), CAST(:reason AS TEXT),"
+    " CAST(:at AS DOUBLE PRECISION) FROM event f, event l"
+    " WHERE f.position = :first AND l.position = :last"
+)
+_BURY_ONCE = text(
+    f"{_BURY.text} AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE"  # noqa: S608 - a constant
+    " d.plugin = :plugin AND d.closed_at IS NULL AND d.first_position = :first"
+    " AND d.last_position = :last AND d.at = :at)"
+)
+_SAVE_PLUGIN = text(
+    "INSERT INTO plugin (name, state, reason, since, settings_digest) VALUES"
+    " (:name, :state, :reason, :since, :settings_digest) ON CONFLICT (name) DO UPDATE"
+    " SET state = excluded.state, reason = excluded.reason, since = excluded.since,"
+    " settings_digest = excluded.settings_digest"
+)
+_FORGET_REQUEST = text("DELETE FROM request WHERE id = :id")
+_CLOSE_LETTER = text(
+    "UPDATE dead_letter SET closed_at = :at WHERE id = :id AND closed_at IS NULL"
+)
+
+
+def settle_group(connection: Connection, fence: Fence, group: Group) -> Settled:
+    """Write a group and return what goes out next.
+
+    Raises LeaseLost, then nothing was written. May be run again.
+    """
+    check_fence(connection, fence)
+    refused = _moved_on(connection, group.conclusions)
+    heads = {
+        (turn.plugin, ask.lane): waiting.heads(
+            connection,
+            fence.source_id,
+            ask.job_key,
+            ask.wanted,
+            after=ask.after,
+            upto=ask.upto,
+        )
+        for turn in group.turns
+        for ask in turn.asks
+    }
+    batch = Batch(connection)
+    _keep_lanes(batch, fence.source_id, group, refused)
+    _move_marks(batch, fence.source_id, group, heads)
+    batch.write()
+    _drop_lanes(connection, fence.source_id, group)
+    _write_ends(connection, group)
+    asked = {found.positions[0] for found in heads.values() if found.positions}
+    refs = waiting.bodies(connection, asked.union(group.bodies))
+    events = {ref.position: ref for ref in refs}
+    revisions = _revisions(connection, group, heads, events)
+    return Settled(
+        events=events,
+        heads=heads,
+        refused=refused,
+        # Last: the counter of positions is the last row to be locked.
+        derived=_conclude(connection, fence, group, refused),
+        revisions=revisions,
+    )
+
+
+def _moved_on(
+    connection: Connection, conclusions: Sequence[Conclusion]
+) -> frozenset[int]:
+    """Lock the jobs, by key, and return which conclusions are about an older state."""
+    if not conclusions:
+        return frozenset()
+    keys = sorted({conclusion.job_key for conclusion in conclusions})
+    job = schema.job
+    rows = connection.execute(
+        select(job.c.key, job.c.revision)
+        .where(job.c.key.in_(keys))
+        .order_by(job.c.key)
+        .with_for_update()
+    )
+    now = {key: revision for key, revision in rows}  # noqa: C416 - rows are not pairs
+    refused: set[int] = set()
+    for index, conclusion in enumerate(conclusions):
+        key = conclusion.job_key
+        if now.get(key) != conclusion.revision:
+            refused.add(index)
+    return frozenset(refused)
+
+
+def _keep_lanes(
+    batch: Batch, source_id: int, group: Group, refused: frozenset[int]
+) -> None:
+    rows = {
+        (turn.plugin, row.job_key): row for turn in group.turns for row in turn.rows
+    }
+    for index, conclusion in enumerate(group.conclusions):
+        if index not in refused:
+            rows[conclusion.plugin, conclusion.row.job_key] = conclusion.row
+    batch.insert(
+        schema.lane,
+        (*_LANE_KEY, *LaneRow._fields[1:]),
+        [(plugin, source_id, *row) for (plugin, _), row in sorted(rows.items())],
+        conflict=_KEEP_LANE,
+    )
+
+
+def _move_marks(
+    batch: Batch,
+    source_id: int,
+    group: Group,
+    heads: dict[tuple[str, int], waiting.Heads],
+) -> None:
+    rows: list[Row] = []
+    for turn in group.turns:
+        out = list(turn.in_flight)
+        for ask in turn.asks:
+            found = heads[turn.plugin, ask.lane].positions[:1]
+            out.extend(found if ask.lane >= 0 else [ask.lane] * len(found))
+        in_flight = msgspec.json.encode(sorted(out))
+        rows.append((turn.mark, in_flight, group.at, turn.plugin, source_id))
+    batch.update(schema.mark, _MARK, _MARK_KEY, rows)
+
+
+def _drop_lanes(connection: Connection, source_id: int, group: Group) -> None:
+    gone = [
+        {"plugin": turn.plugin, "source": source_id, "job_key": key}
+        for turn in group.turns
+        for key in turn.gone
+    ]
+    if gone:
+        connection.execute(_DELETE_LANE, gone)
+    swept = [
+        {"plugin": turn.plugin, "source": source_id, "mark": turn.mark}
+        for turn in group.turns
+        if turn.sweep
+    ]
+    if swept:
+        connection.execute(_SWEEP, swept)
+
+
+def _write_ends(connection: Connection, group: Group) -> None:
+    burials = [
+        {
+            "plugin": turn.plugin,
+            "first": burial.first,
+            "last": burial.last,
+            "tries": burial.tries,
+            "reason": burial.reason,
+            "at": group.at,
+        }
+        for turn in group.turns
+        for burial in turn.burials
+    ]
+    if burials:
+        connection.execute(_BURY_ONCE if group.again else _BURY, burials)
+    if group.plugins:
+        connection.execute(_SAVE_PLUGIN, [row._asdict() for row in group.plugins])
+    for request, letter in group.answered:
+        connection.execute(_FORGET_REQUEST, {"id": request})
+        if letter is not None:
+            connection.execute(_CLOSE_LETTER, {"id": letter, "at": group.at})
+
+
+def _revisions(
+    connection: Connection,
+    group: Group,
+    heads: dict[tuple[str, int], waiting.Heads],
+    events: dict[int, EventRef],
+) -> dict[int, int]:
+    """Return the revisions of the jobs that reactors are called for next."""
+    keys = set(group.revisions)
+    for turn in group.turns:
+        for ask in turn.asks if turn.reacts else ():
+            for position in heads[turn.plugin, ask.lane].positions[:1]:
+                keys.add(events[position].job_key)
+    if not keys:
+        return {}
+    job = schema.job
+    rows = connection.execute(
+        select(job.c.key, job.c.revision).where(job.c.key.in_(sorted(keys)))
+    )
+    return {row.key: row.revision for row in rows}
+
+
+def _conclude(
+    connection: Connection, fence: Fence, group: Group, refused: frozenset[int]
+) -> tuple[EventRef, ...]:
+    refs: list[EventRef] = []
+    for index, conclusion in enumerate(group.conclusions):
+        if index in refused:
+            continue
+        appended = append_derived(
+            connection,
+            fence,
+            conclusion.job_key,
+            conclusion.revision,
+            conclusion.cause,
+            conclusion.plugin,
+            conclusion.derived,
+            now=group.at,
+        )
+        if appended is None:
+            raise AssertionError("a job moved although its row is locked")
+        refs.extend(appended)
+    return tuple(refs)

@@ -1,0 +1,241 @@
+"""Reading what was told and how far it got: events, totals, dead letters, backlogs.
+
+Plain functions over a connection; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import literal as constant
+
+from tunewatch.plugin import Count
+from tunewatch.store import schema
+from tunewatch.store.schema import counter, dead_letter, mark, plugin, position, source
+
+_labels = msgspec.json.Decoder(dict[str, str])
+
+
+class StoredEvent(NamedTuple):
+    """An event as it is kept."""
+
+    position: int
+    id: str
+    type: str
+    source_id: int
+    job_key: int  #: 0: of the source itself
+    sequence: int
+    observed_at: float  #: unix seconds
+    derived: bool
+    body: bytes  #: as it goes over the wire
+
+
+class DeadLetter(NamedTuple):
+    """Events that a plugin did not get, first to last, of one job."""
+
+    id: int
+    plugin: str
+    source: str
+    job_id: str | None
+    first_position: int
+    last_position: int
+    first_sequence: int
+    last_sequence: int
+    event_id: str  #: of the first
+    event_type: str | None  #: None if retention purged the event
+    tries: int
+    reason: str
+    at: float  #: unix seconds
+    closed_at: float | None  #: redelivered since
+
+
+class Backlog(NamedTuple):
+    """What waits for one plugin at one source."""
+
+    plugin: str
+    source: str
+    position: int  #: up to which all is finished
+    pending: int  #: events above it, whether the plugin wants them or not
+    oldest_at: float | None  #: unix seconds, of the first of them
+    in_flight: int
+    dead_letters: int  #: open ones
+
+
+class PluginState(NamedTuple):
+    """What outlives a process of a plugin's state."""
+
+    name: str
+    state: str  #: up, paused
+    reason: str | None
+    since: float
+
+
+_event = select(
+    schema.event.c.position,
+    schema.event.c.id,
+    schema.event.c.type,
+    schema.event.c.source_id,
+    schema.event.c.job_key,
+    schema.event.c.sequence,
+    schema.event.c.observed_at,
+    schema.event.c.derived,
+    schema.event.c.body,
+)
+
+
+def events(
+    connection: Connection,
+    *,
+    after: int,
+    limit: int,
+    source: str | None,
+    job_key: int | None,
+    types: Sequence[str] | None,
+) -> list[StoredEvent]:
+    """See `reads.Reader.events`."""
+    statement = _event.where(schema.event.c.position > after)
+    if source is not None:
+        name = schema.source.c.name == source
+        source_id = connection.scalar(select(schema.source.c.id).where(name))
+        statement = statement.where(schema.event.c.source_id == (source_id or 0))
+    if job_key is not None:
+        statement = statement.where(schema.event.c.job_key == job_key)
+    if types is not None:
+        statement = statement.where(schema.event.c.type.in_(types))
+    ordered = statement.order_by(schema.event.c.position).limit(limit)
+    return [StoredEvent(*row) for row in connection.execute(ordered)]
+
+
+def event(connection: Connection, event_id: str) -> StoredEvent | None:
+    """See `reads.Reader.event`."""
+    statement = _event.where(schema.event.c.id == event_id)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else StoredEvent(*row)
+
+
+def positions(connection: Connection) -> tuple[int, int]:
+    """See `reads.Reader.positions`."""
+    newest: int = connection.scalar(select(position.c.value)) or 0
+    oldest: int | None = connection.scalar(select(func.min(schema.event.c.position)))
+    return (newest + 1 if newest else 0) if oldest is None else oldest, newest
+
+
+def counts(connection: Connection) -> list[Count]:
+    """See `reads.Reader.counts`."""
+    statement = select(
+        source.c.name.label("source"), counter.c.name, counter.c.labels, counter.c.value
+    ).join(source, source.c.id == counter.c.source_id)
+    return [
+        Count(
+            name=row.name,
+            labels={"source": row.source, **_labels.decode(row.labels)},
+            value=row.value,
+        )
+        for row in connection.execute(
+            statement.order_by(counter.c.name, source.c.name, counter.c.labels)
+        )
+    ]
+
+
+def dead_letters(
+    connection: Connection,
+    *,
+    plugin: str | None,
+    only_open: bool,
+    limit: int,
+    before: int | None,
+) -> list[DeadLetter]:
+    """See `reads.Reader.dead_letters`."""
+    letter = dead_letter.c
+    statement: Select[Any] = (
+        select(
+            letter.id,
+            letter.plugin,
+            source.c.name,
+            schema.job.c.id.label("job_id"),
+            letter.first_position,
+            letter.last_position,
+            letter.first_sequence,
+            letter.last_sequence,
+            letter.event_id,
+            schema.event.c.type,
+            letter.tries,
+            letter.reason,
+            letter.at,
+            letter.closed_at,
+        )
+        .join(source, source.c.id == letter.source_id)
+        .join(schema.job, schema.job.c.key == letter.job_key, isouter=True)
+        .join(schema.event, schema.event.c.id == letter.event_id, isouter=True)
+    )
+    if plugin is not None:
+        statement = statement.where(letter.plugin == plugin)
+    if only_open:
+        statement = statement.where(letter.closed_at.is_(None))
+    if before is not None:
+        statement = statement.where(letter.id < before)
+    found = connection.execute(statement.order_by(letter.id.desc()).limit(limit))
+    return [DeadLetter(*row) for row in found]
+
+
+def backlog(connection: Connection, at_most: int) -> list[Backlog]:
+    """See `reads.Reader.backlog`."""
+    marks = connection.execute(
+        select(mark, source.c.name.label("source"))
+        .join(source, source.c.id == mark.c.source_id)
+        .order_by(mark.c.plugin, source.c.name)
+    ).all()
+    return [
+        Backlog(
+            plugin=row.plugin,
+            source=row.source,
+            position=row.position,
+            pending=_pending(connection, row.source_id, row.position, at_most),
+            oldest_at=_oldest(connection, row.source_id, row.position),
+            in_flight=len(msgspec.json.decode(row.in_flight)),
+            dead_letters=_open_letters(connection, row.plugin, row.source_id),
+        )
+        for row in marks
+    ]
+
+
+def _above(source_id: int, after: int) -> tuple[Any, Any]:
+    return schema.event.c.source_id == source_id, schema.event.c.position > after
+
+
+def _pending(connection: Connection, source_id: int, after: int, at_most: int) -> int:
+    above = select(constant(1)).where(*_above(source_id, after)).limit(at_most)
+    count = select(func.count()).select_from(above.subquery())
+    return connection.scalar(count) or 0
+
+
+def _oldest(connection: Connection, source_id: int, after: int) -> float | None:
+    oldest: float | None = connection.scalar(
+        select(schema.event.c.observed_at)
+        .where(*_above(source_id, after))
+        .order_by(schema.event.c.position)
+        .limit(1)
+    )
+    return oldest
+
+
+def _open_letters(connection: Connection, plugin: str, source_id: int) -> int:
+    count = select(func.count()).where(
+        dead_letter.c.plugin == plugin,
+        dead_letter.c.closed_at.is_(None),
+        dead_letter.c.source_id == source_id,
+    )
+    return connection.scalar(count) or 0
+
+
+def plugins(connection: Connection) -> list[PluginState]:
+    """See `reads.Reader.plugins`."""
+    rows = connection.execute(
+        select(plugin.c.name, plugin.c.state, plugin.c.reason, plugin.c.since).order_by(
+            plugin.c.name
+        )
+    )
+    return [PluginState(*row) for row in rows]

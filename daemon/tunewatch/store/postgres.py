@@ -1,0 +1,216 @@
+"""The carrier for PostgreSQL: asyncpg under SQLAlchemy, without any session state.
+
+It works behind a transaction pooler: no statement cache, unnamed statements, `SET
+LOCAL` in each transaction. Knows nothing of tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import asyncpg
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
+
+from tunewatch.store.carrier import Grouping, StoreAway, Transaction, run_all
+from tunewatch.store.faults import translated
+
+T = TypeVar("T")
+Password: TypeAlias = str | Callable[[], str | None] | None
+
+CONNECTIONS = 4
+"""One writes, the others read."""
+CONNECT = 3.0
+"""s to connect."""
+COMMAND = 4.5
+"""s until a statement without an answer counts as a lost connection."""
+WHOLE = 10.0
+"""s for a transaction from begin to commit: it must end within a lease of 12 s."""
+
+# Below a third of the lease: whoever hangs is out before somebody else takes over.
+_LIMITS = (
+    "SET LOCAL statement_timeout = '3500ms';"
+    "SET LOCAL lock_timeout = '3000ms';"
+    "SET LOCAL idle_in_transaction_session_timeout = '3500ms'"
+)
+_BEGIN_WRITE = (
+    f"BEGIN ISOLATION LEVEL READ COMMITTED; {_LIMITS};SET LOCAL synchronous_commit = on"
+)
+_BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LIMITS}"
+
+
+class PostgresCarrier:
+    """See `carrier.Carrier`. Open it with `postgres_carrier`."""
+
+    dialect: Literal["postgresql"] = "postgresql"
+
+    def __init__(self, url: str, *, password: Password = None) -> None:
+        self._where, self._engine = _engine(url, password)
+        self._grouping = Grouping(self._attempt)
+
+    async def write(
+        self,
+        fn: Callable[[Connection], T],
+        *,
+        committed: Callable[[T], None] | None = None,
+    ) -> T:
+        """See `carrier.Carrier.write`."""
+        return await self._grouping.write(fn, committed)
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """See `carrier.Carrier.read`."""
+        [result] = await self._transaction([fn], _BEGIN_READ)
+        value: T = result
+        return value
+
+    async def _attempt(self, fns: Sequence[Transaction]) -> list[Any]:
+        return await self._transaction(fns, _BEGIN_WRITE)
+
+    async def _transaction(self, fns: Sequence[Transaction], begin: str) -> list[Any]:
+        try:
+            async with asyncio.timeout(WHOLE):
+                connection = await self._begun(begin)
+                try:
+                    results = await connection.run_sync(_run, fns)
+                except Exception:
+                    await _roll_back(connection)
+                    raise
+                except BaseException:
+                    await _throw_away(connection)
+                    raise
+                await connection.close()
+                return results
+        except Exception as error:  # noqa: BLE001 - translated and raised below
+            fault = translated(error, self._where)
+        # Outside of the except block: a context would carry the driver's words along.
+        raise fault
+
+    async def _begun(self, begin: str) -> AsyncConnection:
+        """Return a connection whose transaction has begun.
+
+        Connections that died in the pool are replaced: nothing was done on them yet.
+        """
+        for _ in range(CONNECTIONS):
+            connection = await self._engine.connect()
+            try:
+                await connection.run_sync(_execute, begin)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                await _throw_away(connection)
+                if isinstance(error, TimeoutError):
+                    break  # it hangs: the next one would hang as long
+            except BaseException:
+                await _throw_away(connection)
+                raise
+            else:
+                return connection
+        raise StoreAway(f"lost the connection to {self._where}")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+def _execute(connection: Connection, sql: str) -> str:
+    """Run SQL by the simple protocol: several statements in one round trip."""
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 - it was just checked out
+    status: str = await_only(driver.execute(sql))
+    return status
+
+
+def _run(connection: Connection, fns: Sequence[Transaction]) -> list[Any]:
+    results = run_all(connection, fns)
+    # PostgreSQL answers the COMMIT of a failed transaction with a friendly ROLLBACK.
+    if _execute(connection, "COMMIT") != "COMMIT":
+        raise RuntimeError("a function swallowed the failure of its own statement")
+    return results
+
+
+async def _roll_back(connection: AsyncConnection) -> None:
+    try:
+        await connection.run_sync(_execute, "ROLLBACK")
+    except (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        OSError,
+        SQLAlchemyError,  # it was found dead in the middle, and thrown away
+    ):
+        # It was the connection that failed, and the caller hears of that already.
+        await connection.invalidate()
+    except BaseException:
+        await connection.invalidate()
+        raise
+    finally:
+        await connection.close()
+
+
+async def _throw_away(connection: AsyncConnection) -> None:
+    await connection.invalidate()
+    await connection.close()
+
+
+def _engine(url: str, password: Password) -> tuple[str, AsyncEngine]:
+    dsn = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+    secret: dict[str, Any] = {}
+    if password is not None:
+        secret["password"] = _current(password)
+
+    async def connect(**_: Any) -> asyncpg.Connection[asyncpg.Record]:
+        return await asyncpg.connect(
+            dsn,
+            timeout=CONNECT,
+            command_timeout=COMMAND,
+            statement_cache_size=0,
+            server_settings={"application_name": "tunewatch"},
+            **secret,
+        )
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        connect_args={
+            "async_creator_fn": connect,
+            "prepared_statement_cache_size": 0,
+            # Unnamed: a name would stay behind on whichever server a pooler chose.
+            "prepared_statement_name_func": lambda: "",
+        },
+        # Transactions are begun and ended by hand: one round trip instead of five.
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=CONNECT,
+    )
+    return without_secret(url), engine
+
+
+def _current(password: str | Callable[[], str | None]) -> Callable[[], str]:
+    """Return the question for the password as it is now: files are rotated."""
+    return lambda: (password() if callable(password) else password) or ""
+
+
+def without_secret(url: str) -> str:
+    """Return what a person may read of a database's address."""
+    rest = url.partition("://")[2]
+    location = rest.rpartition("@")[2].partition("?")[0]
+    return f"PostgreSQL at {location}" if location else "PostgreSQL"
+
+
+@asynccontextmanager
+async def postgres_carrier(
+    url: str, *, password: Password = None
+) -> AsyncIterator[PostgresCarrier]:
+    """Open the carrier of a database; connections are made when they are needed.
+
+    `password` wins over one in the URL and is asked for at every connection.
+    """
+    carrier = PostgresCarrier(url, password=password)
+    try:
+        async with carrier._grouping:  # noqa: SLF001 - the two are one module
+            yield carrier
+    finally:
+        await carrier.close()

@@ -1,0 +1,235 @@
+"""The tables. One description for SQLite and PostgreSQL.
+
+Knows names and types; what they mean in motion is told by `journal`, `lanes`, `lease`.
+Bodies are bytes. There are no foreign keys: rows are written in a fixed lock order
+(lease, jobs by key, lanes, counters, position), and a key check would lock out of it.
+Times are unix seconds.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+# SQLite gives out row ids by itself only to a column declared INTEGER.
+_Key = BigInteger().with_variant(Integer(), "sqlite")
+
+source = Table(
+    "source",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("realm", Text, nullable=False),
+    Column("first_contact_at", Double, nullable=False),
+    Column("backfill_before", Double, nullable=False),  # never moves
+    Column("walk_cursor", Text),  # of the first sync, so that it resumes
+    Column("walked", Boolean, nullable=False, default=False),  # first sync is done
+    Column("sequence", BigInteger, nullable=False, default=0),
+    Column("state", LargeBinary, nullable=False, default=b"{}"),  # down since, counts
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("source_id", Integer, primary_key=True, autoincrement=False),
+    Column("owner", Text, nullable=False),
+    Column("token", BigInteger, nullable=False),  # the fence: grows at each takeover
+    Column("expires_at", Double, nullable=False),  # by the database's clock
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("key", _Key, primary_key=True, autoincrement=True),
+    Column("source_id", Integer, nullable=False),
+    Column("realm", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    # model.Job as JSON: readers need no provider's decoder.
+    Column("view", LargeBinary, nullable=False),
+    Column("state", LargeBinary, nullable=False),  # diff.JobState as JSON
+    Column("status", Text, nullable=False),  # verbatim, as last committed
+    Column("created_at", BigInteger, nullable=False),  # 0 if the provider did not say
+    Column("ended_at", BigInteger),  # finished_at, else when the end was seen
+    Column("settled", Boolean, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("term", BigInteger, nullable=False),  # lease token of the last look
+    Column("look", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("metadata", LargeBinary),  # JSON, for subscriptions
+    Column("selection", LargeBinary),  # model.Selection as JSON
+    UniqueConstraint("realm", "id"),
+    sqlite_autoincrement=True,  # what retention removed lends its key to nobody
+)
+Index("job_by_age", job.c.source_id, job.c.created_at)
+Index(
+    "job_unsettled",
+    job.c.source_id,
+    job.c.key,
+    sqlite_where=text("settled = 0"),
+    postgresql_where=text("NOT settled"),
+)
+Index("job_by_end", job.c.ended_at)
+Index("job_by_creation", job.c.created_at, job.c.key)
+
+entry = Table(  # ids of API events that are known
+    "entry",
+    metadata,
+    Column("job_key", BigInteger, primary_key=True),
+    Column("id", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+point = Table(
+    "point",
+    metadata,
+    Column("job_key", BigInteger, primary_key=True),
+    Column("n", BigInteger, primary_key=True),
+    Column("step", BigInteger, nullable=False),
+    Column("total_steps", BigInteger),
+    Column("created_at", BigInteger),
+    Column("metrics", LargeBinary, nullable=False),  # {key: finite value} as JSON
+    sqlite_with_rowid=False,
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("job_key", BigInteger, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),  # model.Checkpoint as JSON
+    Column("removed", Boolean, nullable=False, default=False),
+    sqlite_with_rowid=False,
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("source_id", Integer, nullable=False),
+    Column("job_key", BigInteger, nullable=False),  # 0: of the source itself
+    Column("type", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("observed_at", Double, nullable=False),
+    Column("derived", Boolean, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+Index("event_by_job", event.c.job_key, event.c.position)
+Index("event_by_source", event.c.source_id, event.c.position)
+
+mark = Table(  # up to where a plugin has finished everything of a source
+    "mark",
+    metadata,
+    Column("plugin", Text, primary_key=True),
+    Column("source_id", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("in_flight", LargeBinary, nullable=False, default=b"[]"),  # positions, JSON
+    Column("last_used_at", Double, nullable=False),
+)
+
+lane = Table(  # exists only where its cursor is above the mark, or it is in trouble
+    "lane",
+    metadata,
+    Column("plugin", Text, primary_key=True),
+    Column("source_id", Integer, primary_key=True, autoincrement=False),
+    Column("job_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("cursor", BigInteger, nullable=False),  # position finished in this lane
+    Column("tries", Integer, nullable=False, default=0),  # spent by the head event
+    Column("first_failure_at", Double),
+    Column("wait", Double),  # s, the length of the wait
+    Column("wait_until", Double),  # a start waits min(wait, what is left)
+    Column("crashes", Integer, nullable=False, default=0),  # ends with only it out
+    Column("last_error", Text),
+    sqlite_with_rowid=False,
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("plugin", Text, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    Column("job_key", BigInteger, nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("event_id", Text, nullable=False),  # of the first
+    Column("tries", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("closed_at", Double),  # redelivered since
+    sqlite_autoincrement=True,
+)
+Index(
+    "dead_letter_open",
+    dead_letter.c.plugin,
+    dead_letter.c.closed_at,
+    dead_letter.c.source_id,
+)
+Index("dead_letter_by_age", dead_letter.c.source_id, dead_letter.c.at)
+
+plugin = Table(  # what outlives a process of a plugin's state
+    "plugin",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),  # up, paused
+    Column("reason", Text),
+    Column("since", Double, nullable=False),
+    Column("settings_digest", Text, nullable=False),
+)
+
+request = Table(  # what a person asked for; inserted anywhere, read by the owner
+    "request",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),  # resume, pause, look, redeliver
+    Column("source_id", Integer),
+    Column("body", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+counter = Table(  # totals shown in /metrics: they grow in the commit
+    "counter",
+    metadata,
+    Column("source_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("labels", Text, primary_key=True),  # JSON with sorted keys
+    Column("value", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+position = Table(  # one row, updated last: commit order is position order
+    "position",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("value", BigInteger, nullable=False),
+)
+
+tombstone = Table(  # what retention left of a job: never reopened
+    "tombstone",
+    metadata,
+    Column("realm", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)

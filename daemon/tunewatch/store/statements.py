@@ -1,0 +1,178 @@
+"""Many rows in few statements, each written once per engine and kept.
+
+SQLite takes lists of tuples fastest. PostgreSQL takes arrays, and all writes of a
+transaction as one statement: what costs there is the round trip. Knows tables only as
+names and types, and the event table as the one that is numbered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.util import await_only
+
+from tunewatch.store import wording
+from tunewatch.store.schema import event
+
+Row = tuple[Any, ...]
+
+_MOST_VARIABLES = 10_000
+"""Below SQLite's limit of 32,766."""
+
+
+class Appended(NamedTuple):
+    """Where events went."""
+
+    last: int  #: position of the last, 0 if there were none
+    written: int  #: how many were not there already
+
+
+class _Write(NamedTuple):
+    sql: Callable[[int], str]  #: from the number of the first parameter
+    sqlite: str
+    rows: list[Row]
+
+
+class Batch:
+    """The writes of a transaction, run together at its end.
+
+    No row may be written by two of them: on PostgreSQL they are one statement.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._writes: list[_Write] = []
+
+    def insert(
+        self,
+        table: Table,
+        columns: tuple[str, ...],
+        rows: list[Row],
+        *,
+        conflict: str = "",
+    ) -> None:
+        """Insert rows, values in the order of columns. `conflict` is ON CONFLICT …."""
+        if rows:
+            self._writes.append(
+                _Write(
+                    lambda first: wording.insert_arrays(
+                        table, columns, conflict, first
+                    ),
+                    wording.insert_values(table, columns, conflict),
+                    rows,
+                )
+            )
+
+    def update(
+        self,
+        table: Table,
+        columns: tuple[str, ...],
+        keys: tuple[str, ...],
+        rows: list[Row],
+    ) -> None:
+        """Set columns of rows found by their keys, which are a row's last values."""
+        if rows:
+            self._writes.append(
+                _Write(
+                    lambda first: wording.update_arrays(table, columns, keys, first),
+                    wording.update_values(table, columns, keys),
+                    rows,
+                )
+            )
+
+    def write(self, events: Sequence[Row] = ()) -> Appended:
+        """Run the writes, last the position and the events (see `wording.EVENT`).
+
+        An event whose id is there already is left out. Raises IntegrityError where an
+        insert without `conflict` meets one.
+        """
+        writes, self._writes = self._writes, []
+        if self._connection.dialect.name == "sqlite":
+            return _one_by_one(self._connection, writes, events)
+        if not writes and not events:
+            return Appended(0, 0)
+        return _at_once(self._connection, writes, events)
+
+
+def _one_by_one(
+    connection: Connection, writes: Sequence[_Write], events: Sequence[Row]
+) -> Appended:
+    for write in writes:
+        connection.exec_driver_sql(write.sqlite, write.rows)
+    if not events:
+        return Appended(0, 0)
+    advanced = connection.exec_driver_sql(
+        "UPDATE position SET value = value + ? WHERE id = 1 RETURNING value",
+        (len(events),),
+    )
+    last: int = advanced.scalar_one()
+    first = last - len(events) + 1
+    rows = [(at, *row) for at, row in enumerate(events, first)]
+    sql = wording.insert_values(
+        event, ("position", *wording.EVENT), "ON CONFLICT (id) DO NOTHING"
+    )
+    return Appended(last, connection.exec_driver_sql(sql, rows).rowcount)
+
+
+def _at_once(
+    connection: Connection, writes: Sequence[_Write], events: Sequence[Row]
+) -> Appended:
+    parts: list[str] = []
+    values: list[Any] = []
+    for number, write in enumerate(writes):
+        parts.append(f"w{number} AS ({write.sql(len(values) + 1)})")
+        values += _columns(write.rows)
+    if events:
+        parts.append(wording.advance(len(values) + 1))
+        parts.append(wording.append(len(values) + 1))
+        values += [len(events), *_columns(events)]
+        answer = "SELECT value, (SELECT count(*) FROM appended) FROM advanced"
+    else:
+        answer = "SELECT 0, 0"
+    [row] = fetch(connection, f"WITH {', '.join(parts)} {answer}", values)
+    return Appended(row[0], row[1])
+
+
+def fetch(connection: Connection, sql: str, values: Sequence[Any]) -> list[Any]:
+    """Ask asyncpg itself (PostgreSQL only) and return its rows.
+
+    A third of a small commit went into the layers above it.
+    """
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 - it is in use
+    rows: list[Any] = await_only(driver.fetch(sql, *values))
+    return rows
+
+
+def known_pairs(
+    connection: Connection, table: Table, column: str, wanted: dict[int, set[str]]
+) -> set[tuple[int, str]]:
+    """Return which (job_key, value of column) exist, of those wanted."""
+    wanted = {key: values for key, values in wanted.items() if values}
+    if not wanted:
+        return set()
+    if connection.dialect.name == "sqlite":
+        return _known_one_by_one(connection, table, column, wanted)
+    pairs = [(key, value) for key in wanted for value in wanted[key]]
+    rows = fetch(connection, wording.known_arrays(table, column), _columns(pairs))
+    return {(row[0], row[1]) for row in rows}
+
+
+def _known_one_by_one(
+    connection: Connection, table: Table, column: str, wanted: dict[int, set[str]]
+) -> set[tuple[int, str]]:
+    known: set[tuple[int, str]] = set()
+    for key, values in wanted.items():
+        ordered = sorted(values)
+        for start in range(0, len(ordered), _MOST_VARIABLES):
+            part = ordered[start : start + _MOST_VARIABLES]
+            sql = wording.known_list(table, column, len(part))
+            rows = connection.exec_driver_sql(sql, (key, *part))
+            known.update((key, row[0]) for row in rows)
+    return known
+
+
+def _columns(rows: Sequence[Row]) -> list[list[Any]]:
+    return [list(values) for values in zip(*rows, strict=True)]

@@ -1,0 +1,241 @@
+"""What waits for plugins, read from the journal: what is new, what is next, bodies.
+
+Reads only, by indexes, never a body that nobody asked for; a million events of one job
+cost as much as one. Whether a plugin wants an event is asked of the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from tunewatch.store.records import EventRef
+
+HEADS = 32
+"""Positions to learn at once of a lane: the next ones need no query then."""
+_SCANS = (HEADS + 1, 128, 512)
+"""Events of a job to look at in the first, second and further queries."""
+PART = 100_000
+"""Positions that are grouped at once: one statement must not outlast its time."""
+_BODIES = (1, 8, 64)
+"""Lengths of IN lists, so that there are few statements to compile."""
+
+
+class Headline(NamedTuple):
+    """An event as far as subscriptions need it."""
+
+    position: int
+    job_key: int
+    type: str
+    derived: bool
+    metadata: bytes | None
+
+
+class Pending(NamedTuple):
+    """The events of one type that one job has above a mark."""
+
+    job_key: int
+    type: str
+    derived: bool
+    first: int
+    last: int
+    metadata: bytes | None
+
+
+class Heads(NamedTuple):
+    """The next wanted positions of a lane; `more`: there are further events."""
+
+    positions: list[int]
+    more: bool
+
+
+class Span(NamedTuple):
+    """The wanted events of a lane that are too old: from the first to the last."""
+
+    job_key: int
+    first: int
+    last: int
+
+
+Wanted = Callable[[str, bool], bool]
+"""Whether an event of this type, derived or not, is wanted. Called in any thread."""
+
+_NEWEST = text("SELECT max(position) FROM event WHERE source_id = :source")
+_NEWS = text(
+    "SELECT e.position, e.job_key, e.type, e.derived, j.metadata"
+    " FROM event e LEFT JOIN job j ON j.key = e.job_key"
+    " WHERE e.source_id = :source AND e.position > :after"
+    " ORDER BY e.position LIMIT :most"
+)
+_PENDING = text(
+    "SELECT p.job_key, p.type, p.derived, p.first, p.last, j.metadata FROM ("
+    " SELECT job_key, type, derived, min(position) AS first, max(position) AS last"
+    " FROM event WHERE source_id = :source AND position > :after"
+    " AND position <= :upto GROUP BY job_key, type, derived"
+    ") p LEFT JOIN job j ON j.key = p.job_key"
+)
+# The plus keeps both engines off the index by source: of a job with a million events
+# behind it they must read the next few and no more.
+_NEXT = text(
+    "SELECT position, type, derived FROM event WHERE job_key = :job"
+    " AND +source_id = :source AND position > :after AND position <= :upto"
+    " ORDER BY position LIMIT :most"
+)
+_NEXT_OF_SOURCE = text(
+    "SELECT position, type, derived FROM event WHERE source_id = :source"
+    " AND position > :after AND position <= :upto ORDER BY position LIMIT :most"
+)
+_SPAN = text(
+    "SELECT type, derived, min(position), max(position) FROM event"
+    " WHERE job_key = :job AND +source_id = :source AND position > :after"
+    " AND position <= :upto GROUP BY type, derived"
+)
+_BY_POSITION = {
+    length: text(
+        "SELECT position, source_id, job_key, type, id, derived, body FROM event"  # noqa: S608 - names of parameters
+        f" WHERE position IN ({', '.join(f':p{n}' for n in range(length))})"
+    )
+    for length in _BODIES
+}
+_OBSERVED = text(
+    "SELECT position, observed_at FROM event WHERE source_id = :source"
+    " AND position >= :at AND position <= :upto ORDER BY position LIMIT 1"
+)
+
+
+def newest(connection: Connection, source_id: int) -> int:
+    """Return the position of a source's last event, 0 if it has none."""
+    return connection.execute(_NEWEST, {"source": source_id}).scalar() or 0
+
+
+def news(
+    connection: Connection, source_id: int, *, after: int, most: int
+) -> list[Headline]:
+    """Return what was committed after a position, in commit order."""
+    rows = connection.execute(
+        _NEWS, {"source": source_id, "after": after, "most": most}
+    )
+    return [Headline(p, key, kind, bool(d), meta) for p, key, kind, d, meta in rows]
+
+
+def pending(
+    connection: Connection, source_id: int, *, after: int, upto: int
+) -> list[Pending]:
+    """Return what lies in (after, upto], by job and type: never an event each.
+
+    A long range is to be asked for in parts of `PART` and put together by `merged`.
+    """
+    rows = connection.execute(
+        _PENDING, {"source": source_id, "after": after, "upto": upto}
+    )
+    return [Pending(key, kind, bool(d), *rest) for key, kind, d, *rest in rows]
+
+
+def merged(parts: Iterable[Pending]) -> list[Pending]:
+    """Return one entry for each job and type from several ranges, in their order."""
+    whole: dict[tuple[int, str, bool], Pending] = {}
+    for part in parts:
+        key = (part.job_key, part.type, part.derived)
+        before = whole.get(key)
+        whole[key] = part if before is None else before._replace(last=part.last)
+    return list(whole.values())
+
+
+def heads(
+    connection: Connection,
+    source_id: int,
+    job_key: int | None,
+    wanted: Wanted,
+    *,
+    after: int,
+    upto: int,
+) -> Heads:
+    """Return the first wanted positions of a job (None: of all) in (after, upto]."""
+    found: list[int] = []
+    values = {"source": source_id, "upto": upto}
+    statement = _NEXT_OF_SOURCE
+    if job_key is not None:
+        statement = _NEXT
+        values["job"] = job_key
+    scans = 0
+    while True:
+        most = _SCANS[min(scans, len(_SCANS) - 1)]
+        rows = connection.execute(
+            statement, {**values, "after": after, "most": most}
+        ).all()
+        scans += 1
+        found.extend(p for p, kind, derived in rows if wanted(kind, bool(derived)))
+        if len(found) > HEADS:
+            return Heads(found[:HEADS], more=True)
+        if len(rows) < most:
+            return Heads(found, more=False)
+        after = rows[-1].position
+
+
+def bodies(connection: Connection, positions: Iterable[int]) -> list[EventRef]:
+    """Return the events at these positions, without their jobs' metadata."""
+    left = sorted(set(positions))
+    refs: list[EventRef] = []
+    while left:
+        length = next((n for n in _BODIES if n >= len(left)), _BODIES[-1])
+        now, left = left[:length], left[length:]
+        # Padded with its last one: IN takes it once.
+        padded = now + [now[-1]] * (length - len(now))
+        rows = connection.execute(
+            _BY_POSITION[length], {f"p{n}": p for n, p in enumerate(padded)}
+        )
+        refs.extend(
+            EventRef(p, source, key, kind, name, bool(derived), None, bytes(body))
+            for p, source, key, kind, name, derived, body in rows
+        )
+    return refs
+
+
+def observed_before(
+    connection: Connection, source_id: int, *, moment: float, after: int, upto: int
+) -> int:
+    """Return the last position up to which everything was observed before a moment.
+
+    `after` if nothing behind it was. By bisection: commit order is the order of
+    observation, and there is no index on times.
+    """
+    low, high = after, upto
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(
+            _OBSERVED, {"source": source_id, "at": middle + 1, "upto": upto}
+        ).first()
+        if row is not None and row.observed_at < moment:
+            low = row.position
+        else:
+            high = middle
+    return low
+
+
+def spans(
+    connection: Connection,
+    source_id: int,
+    lanes: Sequence[tuple[int, int]],
+    wanted: Wanted,
+    *,
+    upto: int,
+) -> list[Span]:
+    """Return for each (job, position after which) its wanted events up to `upto`.
+
+    Jobs without any are left out.
+    """
+    found: list[Span] = []
+    values = {"source": source_id, "upto": upto}
+    for job_key, after in lanes:
+        rows = connection.execute(_SPAN, {**values, "job": job_key, "after": after})
+        ends = [
+            (first, last)
+            for kind, derived, first, last in rows
+            if wanted(kind, bool(derived))
+        ]
+        if ends:
+            first, last = min(end[0] for end in ends), max(end[1] for end in ends)
+            found.append(Span(job_key, first, last))
+    return found

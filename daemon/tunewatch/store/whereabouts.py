@@ -1,0 +1,102 @@
+"""Which jobs a source has, which are known at all, and how far they are.
+
+Plain functions over a connection, for what a poller asks; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from tunewatch.diff import JobState
+from tunewatch.model import Job
+from tunewatch.store.records import PeekedJob, TrackedJob
+from tunewatch.store.schema import job, source, tombstone
+
+_states = msgspec.json.Decoder(JobState)
+_views = msgspec.json.Decoder(Job)
+
+
+class KnownJob(NamedTuple):
+    """A job as a list page is judged against it. Key 0: retention purged it."""
+
+    key: int
+    status: str
+    settled: bool
+    source_id: int
+    removed: bool = False
+
+
+def tracked_jobs(
+    connection: Connection, source_id: int, decode: Callable[[bytes], Job]
+) -> list[TrackedJob]:
+    """See `sources.Sources.tracked`."""
+    statement = (
+        select(job.c.key, job.c.id, job.c.raw, job.c.state, job.c.created_at)
+        .where(job.c.source_id == source_id, ~job.c.settled, ~job.c.removed)
+        .order_by(job.c.created_at, job.c.key)
+    )
+    return [
+        TrackedJob(
+            key=row.key,
+            id=row.id,
+            job=decode(row.raw),
+            state=_states.decode(row.state),
+            created_at=row.created_at,
+        )
+        for row in connection.execute(statement)
+    ]
+
+
+def known_jobs(
+    connection: Connection, realm: str, ids: Sequence[str]
+) -> dict[str, KnownJob]:
+    """See `sources.Sources.known_jobs`."""
+    if not ids:
+        return {}
+    dead = select(tombstone.c.id, tombstone.c.status).where(
+        tombstone.c.realm == realm, tombstone.c.id.in_(ids)
+    )
+    known = {
+        row.id: KnownJob(0, row.status, settled=True, source_id=0)
+        for row in connection.execute(dead)
+    }
+    living = select(
+        job.c.id,
+        job.c.key,
+        job.c.status,
+        job.c.settled,
+        job.c.source_id,
+        job.c.removed,
+    ).where(job.c.realm == realm, job.c.id.in_(ids))
+    known.update((row[0], KnownJob(*row[1:])) for row in connection.execute(living))
+    return known
+
+
+def peeked_jobs(
+    connection: Connection, realm: str, ids: Sequence[str]
+) -> dict[str, PeekedJob]:
+    """See `sources.Sources.peek`."""
+    if not ids:
+        return {}
+    rows = connection.execute(
+        select(
+            job.c.key, job.c.id, job.c.source_id, source.c.name, job.c.view, job.c.state
+        )
+        .join(source, source.c.id == job.c.source_id)
+        .where(job.c.realm == realm, job.c.id.in_(ids))
+    )
+    return {
+        row.id: PeekedJob(
+            key=row.key,
+            id=row.id,
+            source_id=row.source_id,
+            owner=row.name,
+            job=_views.decode(row.view),
+            state=_states.decode(row.state),
+        )
+        for row in rows
+    }

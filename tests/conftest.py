@@ -1,0 +1,46 @@
+"""What tests of every part may ask for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from support.databases import PostgresServer, postgres_server
+from support.stores import make_tables
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Lend a real PostgreSQL, started when the first test asks for it."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str:
+    """Lend the name of a database that has today's tables: copying it is quick."""
+    url = postgres.create()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, make_tables(url)).result()
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """Lend a database of its own, with tables and nothing in them."""
+    url = postgres.create(postgres_template)
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Lend an address for a new store, once per engine."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'state.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url

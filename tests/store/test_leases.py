@@ -1,0 +1,134 @@
+"""A source lives on one replica: leases by the database's clock, fenced writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+
+from support.stores import HandClock, decode_job, open_desk, raw_job
+from tunewatch.diff import Observation
+from tunewatch.store.leases import TTL, fence
+from tunewatch.store.opening import Store, open_store
+from tunewatch.store.records import Fence, LeaseLost
+
+
+@pytest.fixture
+async def replicas(postgres_url: str) -> AsyncIterator[tuple[Store, Store]]:
+    async with (
+        open_store(postgres_url, clock=HandClock(), owner="one") as one,
+        open_store(postgres_url, clock=HandClock(), owner="two") as two,
+    ):
+        await one.sources.contact("research", "openai", "realm")
+        yield one, two
+
+
+async def expire(store: Store) -> None:
+    await store.carrier.write(
+        lambda connection: connection.execute(text("UPDATE lease SET expires_at = 1"))
+    )
+
+
+async def test_a_lease_that_is_held_is_not_given_away(replicas):
+    one, two = replicas
+    held = await one.leases.acquire(1)
+    assert held == Fence(1, 1)
+    assert await two.leases.acquire(1) is None
+    assert await one.leases.renew([held]) == {held}
+    [row] = await two.leases.rows()
+    assert (row.owner, row.is_free) == ("one", False)
+
+
+async def test_an_expired_lease_is_taken_over_and_the_old_owner_writes_nothing(
+    replicas,
+):
+    one, two = replicas
+    old = await one.leases.acquire(1)
+    await expire(one)
+    new = await two.leases.acquire(1)
+    assert new.token > old.token
+    assert await one.leases.renew([old]) == set()
+    assert one.leases.expires_in(old) == 0
+    look = Observation(job_id="a", look=1, at=0.0, raw=raw_job("a"))
+    with pytest.raises(LeaseLost):
+        await one.journal.commit(old, [look], decode=decode_job)
+    [seen] = await two.journal.commit(new, [look], decode=decode_job)
+    assert seen.outcome == "committed"
+
+
+async def test_a_lease_given_back_is_free_at_once(replicas):
+    one, two = replicas
+    held = await one.leases.acquire(1)
+    await one.leases.release(held)
+    assert await two.leases.acquire(1) == Fence(1, held.token + 1)
+
+
+async def test_what_was_released_late_does_not_free_the_next_owner(replicas):
+    one, two = replicas
+    old = await one.leases.acquire(1)
+    await expire(one)
+    new = await two.leases.acquire(1)
+    await one.leases.release(old)
+    assert await two.leases.renew([new]) == {new}
+    assert await one.leases.acquire(1) is None
+
+
+async def test_a_takeover_waits_for_the_write_that_is_under_way(replicas):
+    one, two = replicas
+    old = await one.leases.acquire(1)
+    await expire(one)
+    fenced = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    order: list[str] = []
+
+    def slow(connection) -> None:
+        fence(connection, old)
+        loop.call_soon(fenced.set)
+        connection.execute(text("SELECT pg_sleep(0.5)"))
+
+    async def take() -> None:
+        await fenced.wait()
+        assert await two.leases.acquire(1) is not None
+        order.append("taken")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(take(), name="take")
+        await one.carrier.write(slow, committed=lambda _: order.append("written"))
+    assert order == ["written", "taken"]
+
+
+async def test_only_one_of_two_gets_a_free_lease(replicas):
+    for _ in range(10):
+        async with asyncio.TaskGroup() as tasks:
+            takers = [
+                tasks.create_task(replica.leases.acquire(1), name="take")
+                for replica in replicas
+            ]
+        taken = [task.result() for task in takers if task.result() is not None]
+        assert len(taken) == 1
+        await expire(replicas[0])
+
+
+async def test_trust_ends_by_the_monotonic_clock_from_before_the_renewal(replicas):
+    one, _ = replicas
+    clock = one.leases.clock
+    held = await one.leases.acquire(1)
+    assert one.leases.expires_in(held) == TTL
+    clock.advance(5)
+    assert one.leases.expires_in(held) == TTL - 5
+    clock.wall -= 86_400
+    await one.leases.renew([held])
+    assert one.leases.expires_in(held) == TTL
+
+
+async def test_a_file_waits_for_no_clock(tmp_path):
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    async with open_desk(url) as desk:
+        first = desk.held
+    async with open_desk(url) as desk:
+        assert desk.held.token == first.token + 1
+        assert await desk.store.leases.renew([first, desk.held]) == {desk.held}
+        with pytest.raises(LeaseLost):
+            await desk.store.carrier.write(lambda c: fence(c, first))

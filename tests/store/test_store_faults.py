@@ -1,0 +1,150 @@
+"""What a store survives: kill -9, a full disk, a database that goes and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support.databases import PostgresServer, postgres_server
+from support.stores import Desk, message, open_desk, raw_job, told
+from tunewatch.store.opening import open_reader
+from tunewatch.store.records import Committed, StoreUnavailable
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+WRITER = [sys.executable, "-m", "support.store_writer"]
+
+
+def kill_after(url: str, source: str, seconds: float) -> list[str]:
+    """Let a process commit, kill it, return what was acknowledged to it."""
+    with subprocess.Popen(
+        [*WRITER, url, source], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        rest = process.stdout.read()
+    lines = (first + rest).split("\n")
+    return lines[:-1]  # what follows the last line break was cut off
+
+
+async def test_kill_9_loses_nothing_that_was_acknowledged(store_url):
+    seed = random.randrange(2**32)
+    print("seed", seed)  # noqa: T201 - shown when the test fails
+    chance = random.Random(seed)
+    acknowledged = {
+        f"s{n}": kill_after(store_url, f"s{n}", chance.uniform(0.05, 0.4))
+        for n in range(4)
+    }
+    async with open_desk(store_url, source="after") as desk:
+        for source, said in acknowledged.items():
+            assert said, "the process was killed before it wrote anything"
+            events = await desk.store.reads.events(source=source, limit=100_000)
+            kept = [e.payload.event_id for e in told(events) if "message" in e.type]
+            # One more may be there: committed, and killed before it could say so.
+            assert kept[: len(said)] == said
+            assert len(kept) <= len(said) + 1
+        everything = await desk.store.reads.events(limit=100_000)
+        assert len({event.id for event in everything}) == len(everything)
+        positions = [event.position for event in everything]
+        assert positions == list(range(1, len(positions) + 1))
+
+
+def test_a_full_disk_pauses_and_all_goes_on_when_there_is_room(tmp_path: Path):
+    # A mount of its own in a namespace of its own: it ends with the process.
+    script = 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"'
+    rights = ["--mount"] if os.geteuid() == 0 else ["--mount", "--map-root-user"]
+    command = ["unshare", *rights, "sh", "-c", script, str(tmp_path), *WRITER]
+    done = subprocess.run(
+        [*command, "--starve", str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+    )
+    assert (done.stdout, done.returncode) == ("went on\n", 0), done.stderr
+
+
+@pytest.fixture
+def own_postgres():
+    """Lend a PostgreSQL that this test may crash."""
+    with postgres_server() as server:
+        yield server
+
+
+async def test_a_database_that_crashes_costs_nothing(own_postgres: PostgresServer):
+    url = own_postgres.create()
+    async with open_desk(url) as desk:
+        await desk.saw("a", raw=raw_job("a"))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(commit_stubbornly(desk, 300), name="commit")
+            for _ in range(3):
+                await asyncio.sleep(0.2)
+                own_postgres.stop(signal.SIGQUIT)
+                await asyncio.to_thread(own_postgres.start)
+        events = await desk.store.reads.events(limit=10_000)
+        said = [e.payload.event_id for e in told(events) if "message" in e.type]
+        assert said == [f"ev-{n}" for n in range(300)]
+        # Commits whose answer was lost were told too, with the next one.
+        assert {ref.id for ref in desk.heard} == {event.id for event in events}
+        heard = [ref.position for ref in desk.heard]
+        assert heard == sorted(heard)
+
+
+async def commit_stubbornly(desk: Desk, count: int) -> None:
+    """Commit messages one by one, each again until it is acknowledged."""
+    for number in range(count):
+        look = desk.look("a", entries=(message(number),))
+        while True:
+            try:
+                [outcome] = await desk.commit(look)
+            except StoreUnavailable:
+                await asyncio.sleep(0.02)
+            else:
+                assert isinstance(outcome, Committed)
+                break
+
+
+async def test_a_database_that_is_gone_is_said_so_and_found_again(
+    own_postgres: PostgresServer,
+):
+    url = own_postgres.create()
+    async with open_desk(url) as desk:
+        own_postgres.stop()
+        with pytest.raises(StoreUnavailable, match=r"cannot reach|lost the connection"):
+            await desk.saw("a", raw=raw_job("a"))
+        with pytest.raises(StoreUnavailable):
+            await desk.store.reads.jobs()
+        with pytest.raises(StoreUnavailable):
+            async with open_reader(url):
+                pass
+        own_postgres.start()
+        seen = await desk.saw("a", raw=raw_job("a"))
+        assert len(seen.events) == 2
+
+
+async def test_a_copy_made_by_sqlite_itself_while_running_can_be_restored(
+    tmp_path: Path,
+):
+    import sqlite3
+
+    path, copy = tmp_path / "state.db", tmp_path / "copy.db"
+    async with open_desk(f"sqlite:///{path}") as desk:
+        await desk.saw("a", raw=raw_job("a"))
+        source, target = sqlite3.connect(path), sqlite3.connect(copy)
+        source.backup(target)
+        target.close()
+        source.close()
+        await desk.saw("b", raw=raw_job("b"))
+    async with open_desk(f"sqlite:///{copy}") as desk:
+        page = await desk.store.reads.jobs()
+        assert [row.job.id for row in page.rows] == ["a"]
