@@ -1,0 +1,115 @@
+"""One call of a plugin, and what it comes to: the only place that trusts nobody.
+
+`except Exception` exists here and nowhere else in dispatch. Knows no lane and no store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tunewatch.events import DERIVED_TYPES
+from tunewatch.events.wire import payload_of
+from tunewatch.plugin import Delivery, Derived, Pause, Reactor, Reject, Retry, Sink
+
+LONGEST_REASON = 500
+"""Characters of a reason that are kept."""
+
+
+class Verdict(Enum):
+    """What a call came to. The values are the reasons that metrics are told."""
+
+    ACCEPTED = "accepted"
+    RECEIVER = "receiver"  #: trouble of the receiver: it says so, or is away
+    TIMEOUT = "timeout"  #: the same, by silence
+    DEFECT = "exception"  #: the same, by an exception that nobody expected
+    EVENT = "event"  #: trouble of this event
+    REJECTED = "rejected"
+    PAUSED = "paused"
+
+
+class Outcome(NamedTuple):
+    """What a call came to, and why."""
+
+    verdict: Verdict
+    reason: str = ""
+    after: float | None = None
+    derived: tuple[Derived, ...] = ()
+    error: BaseException | None = None  #: what nobody expected, for the log
+
+
+_ACCEPTED = Outcome(Verdict.ACCEPTED)
+
+
+async def call(
+    target: Sink | Reactor, delivery: Delivery, *, timeout: float
+) -> Outcome:
+    """Hand a delivery to a plugin; return when the call has really ended.
+
+    Raises nothing but CancelledError, and that only if this task was cancelled.
+    """
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            return await _answer(target, delivery)
+    except Retry as retry:
+        verdict = Verdict.RECEIVER if retry.scope == "plugin" else Verdict.EVENT
+        return Outcome(verdict, _short(retry.reason), retry.after)
+    except Reject as reject:
+        return Outcome(Verdict.REJECTED, _short(reject.reason))
+    except Pause as pause:
+        return Outcome(Verdict.PAUSED, _short(pause.reason))
+    except TimeoutError:
+        said = f"no answer within {timeout:g} s" if limit.expired() else "timed out"
+        return Outcome(Verdict.TIMEOUT, said)
+    except asyncio.CancelledError:
+        if _is_cancelled():
+            raise
+        return Outcome(Verdict.DEFECT, "the plugin cancelled its own call")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may do anything
+        # Its words may quote what is secret: they go to the log, not into the store.
+        return Outcome(Verdict.DEFECT, f"raised {type(error).__name__}", error=error)
+
+
+async def _answer(target: Any, delivery: Delivery) -> Outcome:
+    if not hasattr(target, "react"):
+        await target.deliver(delivery)
+        return _ACCEPTED
+    derived = tuple(await target.react(delivery))
+    if not derived:
+        return _ACCEPTED
+    defect = _defect(derived, delivery)
+    if defect is None:
+        return Outcome(Verdict.ACCEPTED, derived=derived)
+    return Outcome(Verdict.EVENT, _short(defect), error=ValueError(defect))
+
+
+def _defect(derived: Sequence[Any], delivery: Delivery) -> str | None:
+    """Return why a conclusion cannot be committed, None if it can."""
+    if delivery.event.job_id is None:
+        return "concluded something from an event that is about no job"
+    for one in derived:
+        if not isinstance(one, Derived):
+            return f"concluded a {type(one).__name__}, wanted Derived"
+        if one.type not in DERIVED_TYPES:
+            wanted = ", ".join(sorted(DERIVED_TYPES))
+            return f"concluded {one.type!r}, wanted one of {wanted}"
+        try:
+            # As it will be read again: through JSON, not by the objects' own types.
+            payload_of(one.type, msgspec.json.decode(msgspec.json.encode(one.data)))
+        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+            return f"concluded {one.type} with data that do not fit: {error}"
+    return None
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _short(reason: str) -> str:
+    return str(reason)[:LONGEST_REASON]

@@ -1,0 +1,318 @@
+"""The way to one plugin, shared by the dispatchers of all sources of a process.
+
+Holds what is true of the receiver and not of an event: whether it is up, probing or
+paused, how many deliveries may be out, how fast. Knows no lane and no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import structlog
+from msgspec import Struct
+
+from tunewatch.clock import Clock
+from tunewatch.dispatch.patience import asked, probe_wait
+from tunewatch.host import Instance
+from tunewatch.plugin import Reactor, Sink, View
+from tunewatch.store.lanes import PluginRow
+
+Condition: TypeAlias = Literal["up", "probing", "paused"]
+
+_log = structlog.get_logger(__name__)
+
+_RATE_MARGIN = 1.02
+"""Sends are spaced a little wider than the rate asks: the loop's jitter moves them."""
+_RATE_BURST = 0.03
+"""Part of a second's worth that may go out at once, after a pause."""
+
+
+class GateState(Struct, frozen=True, kw_only=True):
+    """How a plugin is, for people and for metrics."""
+
+    name: str
+    kind: str
+    state: Condition
+    reason: str | None
+    since: float  #: unix seconds
+    in_flight: int
+    waiting_lanes: int
+    retry_at: float | None  #: unix seconds of the next probe
+
+
+class Permit(NamedTuple):
+    """The right to make one call."""
+
+    number: int  #: of the calls begun at this gate
+    is_probe: bool
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """One dispatcher's place at a gate."""
+
+    wake: Callable[[], None]
+    waiting_lanes: Callable[[], int] = lambda: 0
+
+
+class Gate:
+    """See the module. `jitter` returns numbers in [0, 1)."""
+
+    def __init__(
+        self, instance: Instance, *, clock: Clock, jitter: Callable[[], float]
+    ) -> None:
+        self.instance = instance
+        self.target: Sink | Reactor | None = None  #: None: not open
+        self.is_reactor = False
+        self.is_deaf = False  #: a view: it hears nothing
+        self.calls = 0  #: begun so far
+        self.newest_accepted = 0  #: the highest number of a call that was accepted
+        self.version = 0  #: grows when the state that outlives the process changes
+        self.saved = 0  #: the version that is in the store
+        self._clock = clock
+        self._jitter = jitter
+        self._state: Condition = "up"
+        self._reason: str | None = None
+        self._since = clock.now()
+        self._closed: str | None = "not open yet"
+        self._retry_at = 0.0  # monotonic
+        self._failures = 0
+        self._trouble_since_call = 0
+        self._probe_is_out = False
+        self._ramp: int | None = None
+        self._ramp_accepted = 0
+        self._next_at = 0.0  # monotonic, by the rate
+        self._out = 0
+        self._seats: list[Seat] = []
+        self._queue: list[Seat] = []
+
+    # The plugin itself, in the hands of whoever opens it
+
+    def opened(self, target: Sink | Reactor | View) -> None:
+        """Take the plugin as it is open now; deliveries go on."""
+        self.is_reactor = hasattr(target, "react")
+        self.is_deaf = not self.is_reactor and not hasattr(target, "deliver")
+        self.target = None if self.is_deaf else target  # type: ignore[assignment]
+        self._closed = None
+        self._wake_all()
+
+    def closed(self, reason: str) -> None:
+        """Note that the plugin is not open: nothing goes out until it is."""
+        self.target = None
+        self._closed = reason
+        self._ramp, self._ramp_accepted = 1, 0
+
+    # What a person, the receiver or another replica decides
+
+    def pause(self, reason: str) -> None:
+        """Let nothing out until `resume`, or until the settings change."""
+        if self._state != "paused":
+            _log.warning("plugin.paused", plugin=self.instance.name, reason=reason)
+        self._turn("paused", reason)
+        self.version += 1
+        self._wake_all()
+
+    def resume(self) -> None:
+        """Let deliveries go on; the receiver is ramped up."""
+        if self._state != "paused":
+            return
+        self._recovered("plugin.resumed")
+        self.version += 1
+
+    def adopt(self, row: PluginRow) -> None:
+        """Take over the state that the store has, unless ours is newer."""
+        if self.version != self.saved:
+            return
+        if row.state == "paused" and self._state != "paused":
+            self._turn("paused", row.reason or "paused")
+            self._since = row.since
+        elif row.state != "paused" and self._state == "paused":
+            self._recovered("plugin.resumed")
+
+    def row(self) -> PluginRow:
+        """Return the state that outlives the process."""
+        paused = self._state == "paused"
+        return PluginRow(
+            self.instance.name,
+            "paused" if paused else "up",
+            self._reason if paused else None,
+            self._since,
+            self.instance.digest,
+        )
+
+    # Letting calls out
+
+    def join(self, seat: Seat) -> None:
+        """Seat a dispatcher."""
+        self._seats.append(seat)
+
+    def leave(self, seat: Seat) -> None:
+        """Unseat a dispatcher."""
+        self._seats.remove(seat)
+        self.content(seat)
+
+    def content(self, seat: Seat) -> None:
+        """Note that a dispatcher wants nothing more for now: others need not wait."""
+        if seat in self._queue:
+            self._queue.remove(seat)
+            self._wake_queue()
+
+    def admit(self, seat: Seat) -> Permit | None:
+        """Let one call out, or remember who asked and wake it when it may."""
+        if not self.is_passable or not self._has_turn(seat):
+            return None
+        if seat in self._queue:
+            self._queue.remove(seat)
+        now = self._clock.monotonic()
+        if self.instance.rate:
+            # A pause lends no more than the burst.
+            spacing = _RATE_MARGIN / self.instance.rate
+            burst = max(0.0, _RATE_BURST - spacing)
+            self._next_at = max(self._next_at, now - burst) + spacing
+        self._out += 1
+        self.calls += 1
+        is_probe = self._state == "probing"
+        self._probe_is_out = is_probe
+        return Permit(self.calls, is_probe)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether deliveries go out as they come."""
+        return self.target is not None and self._state == "up"
+
+    @property
+    def is_passable(self) -> bool:
+        """Whether anything may go out at all: open and not paused."""
+        return self.target is not None and self._state != "paused"
+
+    def next_at(self) -> float | None:
+        """Return the monotonic time when a call may go out, None if not by time."""
+        if not self.is_passable:
+            return None
+        if self._state == "probing":
+            return None if self._probe_is_out else self._retry_at
+        return self._next_at if self.instance.rate else None
+
+    def withdraw(self, permit: Permit) -> None:
+        """Give a permit back that was not used, or whose call says nothing."""
+        self._out -= 1
+        if permit.is_probe:
+            self._probe_is_out = False
+        self._wake_queue()
+
+    # What became of them
+
+    def accepted(self, permit: Permit) -> None:
+        """Note that the receiver took an event."""
+        self.newest_accepted = max(self.newest_accepted, permit.number)
+        self._answered(permit, accepted=True)
+
+    def answered(self, permit: Permit) -> None:
+        """Note that the receiver judged an event: it is up, whatever it said."""
+        self._answered(permit, accepted=False)
+
+    def failed(self, permit: Permit, reason: str, after: float | None) -> None:
+        """Note trouble of the receiver: it is probed from now on."""
+        now = self._clock.monotonic()
+        if self._state == "up":
+            self._turn("probing", reason)
+            self._trouble_since_call = self.calls
+            self._failures = 1
+            self._retry_at = now + probe_wait(1, after, self._jitter())
+            _log.warning(
+                "plugin.trouble_began", plugin=self.instance.name, reason=reason
+            )
+        elif permit.is_probe:
+            self._failures += 1
+            self._reason = reason if self._state == "probing" else self._reason
+            self._retry_at = now + probe_wait(self._failures, after, self._jitter())
+        else:  # it was out already when the trouble began
+            self._retry_at = max(self._retry_at, now + asked(after))
+        self.withdraw(permit)
+
+    def is_taking(self) -> bool:
+        """Whether it is open and neither probing nor paused; a view always is."""
+        return self._closed is None and self._state == "up"
+
+    def state(self) -> GateState:
+        """Return how the plugin is."""
+        state, reason = self._state, self._reason
+        if self._closed is not None and state != "paused":
+            state, reason = "probing", self._closed
+        retry_at = None
+        if self._state == "probing" and self._closed is None:
+            left = max(0.0, self._retry_at - self._clock.monotonic())
+            retry_at = self._clock.now() + left
+        return GateState(
+            name=self.instance.name,
+            kind=self.instance.kind,
+            state=state,
+            reason=reason,
+            since=self._since,
+            in_flight=self._out,
+            waiting_lanes=sum(seat.waiting_lanes() for seat in self._seats),
+            retry_at=retry_at,
+        )
+
+    # Within
+
+    def _has_turn(self, seat: Seat) -> bool:
+        """Whether there is room now, for this one before those who wait longer."""
+        free = self._room()
+        ahead = self._queue.index(seat) if seat in self._queue else len(self._queue)
+        if free > ahead:
+            return True
+        if seat not in self._queue:
+            self._queue.append(seat)
+        return False
+
+    def _room(self) -> int:
+        now = self._clock.monotonic()
+        if self._state == "probing":
+            return 0 if self._probe_is_out or now < self._retry_at else 1
+        if self.instance.rate and now < self._next_at:
+            return 0
+        limit = self.instance.concurrency
+        if self._ramp is not None:
+            limit = min(limit, self._ramp)
+        return max(0, limit - self._out)
+
+    def _answered(self, permit: Permit, *, accepted: bool) -> None:
+        if self._state == "probing" and permit.number > self._trouble_since_call:
+            self._recovered("plugin.trouble_ended")
+        elif self._ramp is not None and accepted:
+            self._climb()
+        self.withdraw(permit)
+
+    def _recovered(self, event: str) -> None:
+        """Be up again, with one delivery at a time at first."""
+        _log.info(event, plugin=self.instance.name, reason=self._reason)
+        self._turn("up", None)
+        self._ramp, self._ramp_accepted = 1, 0
+        self._probe_is_out = False
+        self._wake_all()
+
+    def _climb(self) -> None:
+        """Let twice as many out after as many were accepted as may be out."""
+        assert self._ramp is not None  # noqa: S101 - asked by the only caller
+        self._ramp_accepted += 1
+        if self._ramp_accepted < self._ramp:
+            return
+        self._ramp, self._ramp_accepted = self._ramp * 2, 0
+        if self._ramp >= self.instance.concurrency:
+            self._ramp = None
+
+    def _turn(self, state: Condition, reason: str | None) -> None:
+        self._state = state
+        self._reason = reason
+        self._since = self._clock.now()
+
+    def _wake_queue(self) -> None:
+        for seat in self._queue:
+            seat.wake()
+
+    def _wake_all(self) -> None:
+        for seat in self._seats:
+            seat.wake()

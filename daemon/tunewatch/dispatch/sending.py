@@ -1,0 +1,146 @@
+"""Deliveries while they are out: one named task each, and what they came to.
+
+Tells the gate at once what came back; the lanes are settled by the next group. Knows
+no store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from tunewatch.clock import Clock
+from tunewatch.dispatch.calls import Outcome, Verdict, call
+from tunewatch.dispatch.feed import Flight
+from tunewatch.dispatch.observer import Observer
+from tunewatch.plugin import Delivery, Reactor, Sink
+
+_log = structlog.get_logger(__name__)
+
+FAREWELL = 1.0
+"""s that calls are given to end after they were cancelled, before the last write."""
+
+
+class Sender:
+    """See the module. `tasks` owns the calls; `wake` is called when one comes back."""
+
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        *,
+        source: str,
+        clock: Clock,
+        observer: Observer,
+        wake: Callable[[], None],
+    ) -> None:
+        self._tasks = tasks
+        self._source = source
+        self._clock = clock
+        self._observer = observer
+        self._wake = wake
+        self._calls: set[asyncio.Task[None]] = set()
+        self._landed: list[Flight] = []
+        self._changed = asyncio.Event()
+
+    @property
+    def is_out(self) -> bool:
+        """Whether any call has not ended."""
+        return bool(self._calls)
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether anything came back that was not settled yet."""
+        return bool(self._landed)
+
+    def send(self, flight: Flight) -> None:
+        """Begin a delivery, unless its plugin was closed a moment ago."""
+        feed, parcel = flight.feed, flight.parcel
+        assert parcel is not None  # noqa: S101 - it was resolved
+        target = feed.gate.target
+        if target is None:
+            feed.put_back(flight)
+            return
+        if parcel.ref.derived and feed.gate.is_reactor:
+            feed.skip(flight)
+            return
+        flight.lane.attempts += 1
+        try:
+            event = parcel.event
+        except msgspec.ValidationError as error:
+            reason = f"the event cannot be read: {error}"
+            self._land(flight, Outcome(Verdict.REJECTED, reason))
+            return
+        delivery = Delivery(
+            event=event,
+            body=parcel.ref.body,
+            attempt=flight.lane.attempts,
+            redelivered=flight.lane.key < 0,
+        )
+        task = self._tasks.create_task(
+            self._deliver(flight, target, delivery),
+            name=f"deliver:{feed.name}:{event.id}",
+        )
+        self._calls.add(task)
+        task.add_done_callback(self._ended)
+
+    def drain(self) -> list[Flight]:
+        """Settle what has come back; return what the store has to judge."""
+        landed, self._landed = self._landed, []
+        concluded: list[Flight] = []
+        for flight in landed:
+            if flight.outcome is not None and flight.outcome.derived:
+                concluded.append(flight)
+            else:
+                flight.feed.settle(flight)
+        return concluded
+
+    def break_off(self) -> None:
+        """Cancel every call."""
+        for task in self._calls:
+            task.cancel()
+
+    async def farewell(self) -> None:
+        """Wait a moment for cancelled calls: most do end."""
+        try:
+            async with asyncio.timeout(FAREWELL):
+                while self._calls:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            _log.warning(
+                "dispatch.calls_linger", source=self._source, calls=len(self._calls)
+            )
+
+    async def _deliver(
+        self, flight: Flight, target: Sink | Reactor, delivery: Delivery
+    ) -> None:
+        timeout = flight.feed.gate.instance.timeout
+        flight.began = self._clock.monotonic()
+        try:
+            outcome = await call(target, delivery, timeout=timeout)
+        except asyncio.CancelledError:
+            flight.feed.cancel(flight)
+            raise
+        self._land(flight, outcome)
+
+    def _land(self, flight: Flight, outcome: Outcome) -> None:
+        feed = flight.feed
+        self._observer.attempted(
+            feed.name,
+            source=self._source,
+            attempt=flight.lane.attempts,
+            outcome=outcome.verdict.value,
+            seconds=max(0.0, self._clock.monotonic() - flight.began),
+        )
+        feed.land(flight, outcome)
+        self._landed.append(flight)
+        self._wake()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        self._changed.set()
+        if not self._calls:
+            self._wake()  # a stop waits for the last one

@@ -1,0 +1,336 @@
+"""The lanes of one plugin at one source: pure arithmetic over positions.
+
+A lane exists here only while it has work, and holds positions, never bodies. The mark
+never passes an event that is wanted and not finished. Knows no clock but the seconds
+it is told, no store and no plugin.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+AHEAD = 32
+"""Positions a lane keeps in memory; what lies behind is asked for when it is near."""
+
+
+class Standing(Enum):
+    """What a lane is doing."""
+
+    READY = "ready"
+    OUT = "out"  #: its head is being delivered, or what came of it is being written
+    WAITING = "waiting"  #: for a time that it owes to its own trouble
+
+
+@dataclass(slots=True)
+class Ordeal:
+    """The trouble that the head of a lane has had."""
+
+    tries: int = 0
+    first_failure_at: float | None = None  #: unix seconds
+    wait: float | None = None  #: s, the length of the wait
+    wait_until: float | None = None  #: unix seconds
+    crashes: int = 0
+    last_error: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """The events of one job that are on their way to one plugin, in order."""
+
+    key: int  #: the job's; below 0: a redelivery
+    cursor: int  #: position finished
+    upcoming: list[int]  #: the next wanted positions
+    more: bool = False  #: there may be further ones after `upcoming`
+    standing: Standing = Standing.READY
+    queued: bool = False
+    attempts: int = 0  #: of the head, in this process
+    failed_call: int | None = None  #: calls begun when the receiver last refused it
+    ordeal: Ordeal | None = None
+    until: float = 0.0  #: monotonic s, if it waits
+
+    @property
+    def floor(self) -> int:
+        """The lowest position that may be unfinished."""
+        return self.upcoming[0] if self.upcoming else self.cursor + 1
+
+
+@dataclass(slots=True)
+class Change:
+    """What is to be written of a lane."""
+
+    cursor: int
+    ordeal: Ordeal | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Writing:
+    """What is to be written of all lanes, and the mark that goes with it."""
+
+    mark: int
+    rows: list[tuple[int, Change]]
+    gone: list[int]
+    sweep: bool
+
+
+@dataclass(slots=True)
+class Track:
+    """See the module. `seen`: everything up to there was judged."""
+
+    mark_written: int
+    seen: int
+    lanes: dict[int, Lane] = field(default_factory=dict)
+    rows: dict[int, int] = field(default_factory=dict)  #: kept lanes and their cursors
+    suspects: deque[int] = field(default_factory=deque)  #: keys: one at a time, first
+    _ready: deque[Lane] = field(default_factory=deque)
+    _waiting: list[tuple[float, int]] = field(default_factory=list)
+    _floors: list[tuple[int, int]] = field(default_factory=list)
+    _changes: dict[int, Change] = field(default_factory=dict)
+    _kept_since_sweep: int = 0
+
+    # What comes in
+
+    def restore(
+        self,
+        key: int,
+        cursor: int,
+        upcoming: Sequence[int],
+        *,
+        more: bool,
+        ordeal: Ordeal | None = None,
+        until: float | None = None,
+    ) -> None:
+        """Take up a lane that has work since before this process."""
+        lane = Lane(key, cursor, list(upcoming), more=more, ordeal=ordeal)
+        lane.attempts = ordeal.tries if ordeal is not None else 0
+        # Whatever is accepted from now on was accepted since it failed.
+        lane.failed_call = 0 if lane.attempts else None
+        self.lanes[key] = lane
+        self._raise_floor(lane)
+        if until is None:
+            self._queue(lane)
+        else:
+            self._put_off(lane, until)
+
+    def arrive(self, key: int, position: int) -> None:
+        """Take in a wanted event; positions come in rising order."""
+        self.seen = position
+        lane = self.lanes.get(key)
+        if lane is None:
+            # Whatever came before in this job is finished: the lane had no work.
+            lane = self.lanes[key] = Lane(key, position - 1, [position])
+            self._raise_floor(lane)
+            self._queue(lane)
+        elif not lane.more and len(lane.upcoming) < AHEAD:
+            lane.upcoming.append(position)
+        else:
+            lane.more = True
+
+    def pass_by(self, position: int) -> None:
+        """Note an event that is not wanted."""
+        self.seen = max(self.seen, position)
+
+    # What goes out
+
+    def take(self) -> Lane | None:
+        """Return the next lane whose head may go out; it is out from then on."""
+        if not self.has_ready:
+            return None
+        if self.suspects:
+            lane = self.lanes[self.suspects[0]]
+        else:
+            lane = self._ready.popleft()
+            lane.queued = False
+        lane.standing = Standing.OUT
+        return lane
+
+    def wake(self, now: float) -> None:
+        """Let lanes go on whose wait is over."""
+        while (due := self.next_due()) is not None and due <= now:
+            _, key = heapq.heappop(self._waiting)
+            self._queue(self.lanes[key])
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether a lane could go out now; suspects before anything else."""
+        while self.suspects:
+            lane = self.lanes.get(self.suspects[0])
+            if lane is not None and lane.standing is not Standing.WAITING:
+                return lane.standing is Standing.READY
+            self.suspects.popleft()  # it is settled, or waits: the next one may go
+        while self._ready:
+            lane = self._ready[0]
+            if self.lanes.get(lane.key) is lane and lane.standing is Standing.READY:
+                return True
+            lane.queued = False
+            self._ready.popleft()
+        return False
+
+    def put_back(self, lane: Lane) -> None:
+        """Return a lane that did not go out after all, to the front."""
+        lane.standing = Standing.READY
+        lane.queued = True
+        self._ready.appendleft(lane)
+
+    def learn(self, lane: Lane, positions: Sequence[int], *, more: bool) -> None:
+        """Take in the next positions of a lane; without any it has no work."""
+        lane.upcoming = list(positions)
+        lane.more = more
+        if positions:
+            self._raise_floor(lane)
+        else:
+            self._leave(lane)
+
+    # What becomes of it
+
+    def finish(self, lane: Lane, position: int | None = None) -> None:
+        """Move a lane past its head, or past everything up to a position."""
+        lane.cursor = lane.upcoming[0] if position is None else position
+        lane.upcoming = [p for p in lane.upcoming if p > lane.cursor]
+        lane.attempts = 0
+        lane.failed_call = None
+        lane.ordeal = None
+        self._changes[lane.key] = Change(lane.cursor, None)
+        if lane.upcoming or lane.more:
+            self._raise_floor(lane)
+            self._queue(lane)
+        else:
+            self._leave(lane)
+
+    def requeue(self, lane: Lane) -> None:
+        """Put a lane behind all others: its head was not at fault."""
+        self._queue(lane)
+
+    def suffer(self, lane: Lane, ordeal: Ordeal, *, until: float) -> None:
+        """Let a lane wait for the trouble of its head, until a monotonic time."""
+        lane.ordeal = ordeal
+        self._changes[lane.key] = Change(lane.cursor, ordeal)
+        self._put_off(lane, until)
+
+    def clear(self) -> None:
+        """Forget all lanes: the plugin wants nothing of this source any more."""
+        for lane in list(self.lanes.values()):
+            if lane.key >= 0:
+                self._leave(lane)
+        self.suspects.clear()
+
+    def clear_suspect(self, key: int) -> None:
+        """Note that a suspect went out and the process lived."""
+        if key in self.suspects:
+            self.suspects.remove(key)
+
+    # What is written
+
+    def mark(self) -> int:
+        """Return the position up to which everything wanted is finished."""
+        while self._floors:
+            floor, key = self._floors[0]
+            lane = self.lanes.get(key)
+            if lane is not None and lane.floor == floor:
+                return max(self.mark_written, floor - 1)
+            heapq.heappop(self._floors)
+        return max(self.mark_written, self.seen)
+
+    def has_news(self, *, lag: int) -> bool:
+        """Whether there is something to write, be it only a mark far behind."""
+        if self._changes:
+            return True
+        mark = self.mark()
+        passed = mark > self.mark_written
+        return passed and (bool(self.rows) or mark - self.mark_written >= lag)
+
+    def write(self) -> Writing:
+        """Return what is to be written, as written from then on."""
+        mark = self.mark()
+        rows: list[tuple[int, Change]] = []
+        gone: list[int] = []
+        for key, change in self._changes.items():
+            if change.ordeal is not None or (key >= 0 and change.cursor > mark):
+                rows.append((key, change))
+                self.rows[key] = change.cursor
+                self._kept_since_sweep += 1
+            elif self._still_redelivers(key):
+                rows.append((key, change))
+                self.rows[key] = change.cursor
+            elif self.rows.pop(key, None) is not None:
+                gone.append(key)
+        self._changes.clear()
+        sweep = mark > self.mark_written and self._sweep_is_due()
+        self.mark_written = mark
+        if sweep:
+            self._forget_passed(mark)
+        return Writing(mark=mark, rows=rows, gone=gone, sweep=sweep)
+
+    # What one may ask
+
+    def next_due(self) -> float | None:
+        """Return the monotonic time when the next waiting lane may go on."""
+        while self._waiting:
+            until, key = self._waiting[0]
+            lane = self.lanes.get(key)
+            if lane is None or lane.standing is not Standing.WAITING:
+                pass
+            elif lane.until == until:
+                return until
+            heapq.heappop(self._waiting)
+        return None
+
+    def idle_lanes(self) -> Iterator[Lane]:
+        """Return the lanes of which nothing is out, redeliveries left out."""
+        for lane in self.lanes.values():
+            if lane.standing is not Standing.OUT and lane.key >= 0:
+                yield lane
+
+    # Within
+
+    def _queue(self, lane: Lane) -> None:
+        lane.standing = Standing.READY
+        if not lane.queued:
+            lane.queued = True
+            self._ready.append(lane)
+
+    def _put_off(self, lane: Lane, until: float) -> None:
+        lane.standing = Standing.WAITING
+        lane.until = until
+        heapq.heappush(self._waiting, (until, lane.key))
+
+    def _leave(self, lane: Lane) -> None:
+        lane.standing = Standing.OUT
+        self.lanes.pop(lane.key, None)
+
+    def _raise_floor(self, lane: Lane) -> None:
+        if lane.key < 0:
+            return  # a redelivery holds up no mark
+        heapq.heappush(self._floors, (lane.floor, lane.key))
+        # Behind one slow lane the others leave entries that never come to the top.
+        if len(self._floors) > 2 * len(self.lanes) + 64:
+            self._floors = [
+                (other.floor, other.key)
+                for other in self.lanes.values()
+                if other.key >= 0
+            ]
+            heapq.heapify(self._floors)
+
+    def _still_redelivers(self, key: int) -> bool:
+        return key < 0 and key in self.lanes
+
+    def _sweep_is_due(self) -> bool:
+        kept = len(self.rows)
+        return bool(kept) and (
+            not self.lanes or self._kept_since_sweep >= max(64, kept // 2)
+        )
+
+    def _forget_passed(self, mark: int) -> None:
+        self._kept_since_sweep = 0
+        self.rows = {
+            key: cursor
+            for key, cursor in self.rows.items()
+            if cursor > mark or key < 0 or self._is_troubled(key)
+        }
+
+    def _is_troubled(self, key: int) -> bool:
+        lane = self.lanes.get(key)
+        return lane is not None and lane.ordeal is not None
