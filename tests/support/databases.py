@@ -36,6 +36,8 @@ class PostgresServer:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         command = [
+            # It goes with us, however we end.
+            *("setpriv", "--pdeathsig", "QUIT"),
             *(str(self.binaries / "postgres"), "-D", str(self.directory / "data")),
             *("-p", str(self.port), "-k", str(self.directory)),
             *("-h", "127.0.0.1", "-N", "100"),

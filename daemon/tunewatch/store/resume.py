@@ -14,7 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from tunewatch.store import waiting
-from tunewatch.store.lanes import LaneRow, MarkRow, PluginRow
+from tunewatch.store.lane_records import LaneRow, MarkRow, PluginRow
 from tunewatch.store.leases import fence as check_fence
 from tunewatch.store.records import EventRef, Fence
 
