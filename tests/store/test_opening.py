@@ -17,8 +17,10 @@ from sqlalchemy import Connection, inspect, text
 
 from support.databases import PostgresServer
 from support.stores import HandClock, open_desk, raw_job
+from tunewatch.store.address import sqlite_path
 from tunewatch.store.migrations import HEAD, REVISIONS
-from tunewatch.store.opening import open_reader, open_store, sqlite_path
+from tunewatch.store.opening import open_store
+from tunewatch.store.reading import open_reader
 from tunewatch.store.records import StoreInUse, StoreUnavailable, StoreUnusable
 from tunewatch.store.schema import metadata
 

@@ -15,7 +15,7 @@ import pytest
 
 from support.databases import PostgresServer, postgres_server
 from support.stores import Desk, message, open_desk, raw_job, told
-from tunewatch.store.opening import open_reader
+from tunewatch.store.reading import open_reader
 from tunewatch.store.records import Committed, StoreUnavailable
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -19,6 +19,7 @@ from typing import NoReturn
 import structlog
 
 from tunewatch import __version__, host, pace
+from tunewatch.app.discreet import clearing
 from tunewatch.app.health import DaemonHealth
 from tunewatch.app.job_reader import StoreJobReader
 from tunewatch.app.leasing import Leasing
@@ -35,9 +36,10 @@ from tunewatch.config import Address, Settings
 from tunewatch.dispatch import Gate, Parcels
 from tunewatch.host import Instance
 from tunewatch.plugin import Context, Route
-from tunewatch.store.opening import Store, open_store, sqlite_path
+from tunewatch.store.address import sqlite_path
+from tunewatch.store.opening import Store, open_store
 from tunewatch.store.records import StoreUnavailable
-from tunewatch.telemetry import Telemetry
+from tunewatch.telemetry import Redactor, Telemetry
 from tunewatch.web import serving
 
 OPEN_AGAIN = 2.0
@@ -144,6 +146,8 @@ class _Daemon:
     ) -> int:
         names = list(self._settings.sources)
         self._telemetry.born(sources=names, plugins=list(self._gates))
+        for name, gate in self._gates.items():
+            self._telemetry.plugin_asked(name, gate.is_taking)
         self._telemetry.reloaded(ok=True)
         self._store.journal.listen(lambda _refs: self._telemetry.state_written())
         self._store.journal.listen(tell)
@@ -276,6 +280,7 @@ class _Daemon:
             clock=self._clock,
             jitter=self._jitter,
             stack=stack,
+            clear=clearing(Redactor(self._settings.secrets())),
         )
 
     def _context(self, instance: Instance) -> Context:

@@ -15,6 +15,7 @@ from typing import TypeGuard
 import structlog
 
 from tunewatch import pace
+from tunewatch.app.discreet import Clear, discreet
 from tunewatch.clock import Clock
 from tunewatch.dispatch import Gate
 from tunewatch.host import Instance
@@ -41,6 +42,7 @@ class Plugins:
     clock: Clock
     jitter: pace.Jitter
     stack: AsyncExitStack
+    clear: Clear  #: takes the secrets out of what plugins say
     trying: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def open_all(self, tasks: asyncio.TaskGroup) -> list[Route]:
@@ -64,16 +66,17 @@ class Plugins:
     async def _try_to_open(self, instance: Instance) -> Sink | Reactor | View | None:
         gate = self.gates[instance.name]
         context = self.context_of(instance)
-        manager = instance.plugin.open(instance.settings, context)
         try:
+            manager = instance.plugin.open(instance.settings, context)
             async with asyncio.timeout(OPENING):
                 opened = await self.stack.enter_async_context(manager)
         except Exception as error:  # noqa: BLE001 - plugin code: whatever it raises
-            reason = f"it does not open: {type(error).__name__}: {error}"
+            said = self.clear(str(error))
+            reason = f"it does not open: {type(error).__name__}: {said}"
             gate.closed(reason)
             _log.warning("plugin.does_not_open", plugin=instance.name, reason=reason)
             return None
-        gate.opened(opened)
+        gate.opened(discreet(opened, self.clear))
         return opened
 
     async def _keep_trying(self, instance: Instance) -> None:

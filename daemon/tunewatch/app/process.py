@@ -13,7 +13,6 @@ import structlog
 from tunewatch.app.daemon import Ready, run_daemon
 from tunewatch.config import Settings
 
-
 SAME_SIGNAL = 0.5
 """s within which a signal is the echo of the first: some send it to the whole group."""
 

@@ -41,7 +41,11 @@ async def open_lives(
     for name, one in settings.sources.items():
         key = _key(one)
         context = SourceContext(
-            name=name, secret=key, observe=partial(measures.called, name), http=http
+            name=name,
+            secret=key,
+            observe=partial(measures.called, name),
+            http=http,
+            now=clock.now,
         )
         kind = sources.load(one.kind)
         source = await stack.enter_async_context(kind.open(one.settings, context))

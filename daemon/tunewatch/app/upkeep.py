@@ -103,7 +103,6 @@ class Upkeep:
         for name, gate in self.gates.items():
             self.telemetry.backlog(name, waiting[name], oldest=oldest.get(name))
             self.telemetry.dead_letters(name, letters[name])
-            self.telemetry.plugin_up(name, up=gate.state().state == "up")
         if self.file is not None and self.file.exists():
             self.telemetry.state_size(self.file.stat().st_size)
 

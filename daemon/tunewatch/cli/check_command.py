@@ -82,7 +82,8 @@ async def _attempt(
 
 
 async def _store(daemon: DaemonSettings) -> str:
-    from tunewatch.store.opening import open_reader, sqlite_path
+    from tunewatch.store.address import sqlite_path
+    from tunewatch.store.reading import open_reader
 
     path = sqlite_path(daemon.state)
     if path is not None and not path.exists():

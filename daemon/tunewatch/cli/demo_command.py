@@ -12,23 +12,21 @@ import base64
 import os
 import secrets
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from tunewatch.cli.exits import Quit
-from tunewatch.cli.output import text_of
-
-if TYPE_CHECKING:
-    from tunewatch.testing import Received  # only --help should not pay for it
+from tunewatch.cli.demo_account import Account
+from tunewatch.cli.exits import USAGE, Quit
 
 KEY = "sk-simulated"
 STOP = 30.0  #: s the daemon may take to stop
+USUAL = 9478  #: the port that `listen` has by default
 
 _CONFIG = """\
 [daemon]
@@ -51,7 +49,25 @@ kind = "webhook"
 url = "{receiver}"
 secret = "{secret}"
 allow_hosts = ["127.0.0.1"]
-events = ["@status", "@selection", "fine_tuning.checkpoint.created"]
+events = [
+    "@status", "@metrics", "@selection",
+    "fine_tuning.checkpoint.created", "tunewatch.job.settled",
+]
+"""
+
+_GREETING = """\
+A simulated organisation fine-tunes models, {speed:g} times as fast as life. The daemon
+polls its API; below is what a webhook receiver of its own hears. Nothing leaves this
+machine. It ends after {seconds:g} s or at Ctrl-C. Meanwhile:
+
+  metrics     http://127.0.0.1:{port}/metrics
+  all jobs    tunewatch --config {configuration} jobs
+"""
+_FAREWELL = """
+The jobs, the store and the secret are gone again. With jobs of your own:
+
+  OPENAI_API_KEY=... tunewatch run          every job of that key, no file needed
+  tunewatch config --example                every setting, with its meaning
 """
 
 
@@ -66,22 +82,30 @@ events = ["@status", "@selection", "fine_tuning.checkpoint.created"]
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help="End after so long; else at Ctrl-C.",
+    default=105.0,
+    show_default=True,
+    help="End after so long, or at Ctrl-C.",
 )
 @click.option("--seed", type=int, default=0, help="The same seed, the same jobs.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of /metrics.")
-def command(speed: float, seconds: float | None, seed: int, port: int) -> int:
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help=f"Of /metrics. Default: {USUAL}, or a free one if it is taken.",
+)
+def command(speed: float, seconds: float, seed: int, port: int) -> int:
     """Show it all at work: simulated API, daemon and a webhook receiver."""
-    return asyncio.run(_demo(speed, seconds, seed, port))
+    return asyncio.run(_demo(speed, seconds, seed, port or _port()))
 
 
-async def _demo(speed: float, seconds: float | None, seed: int, port: int) -> int:
+async def _demo(speed: float, seconds: float, seed: int, port: int) -> int:
     from tunewatch.testing import Organisation, Receiver, SimulatedApi
 
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     api = SimulatedApi(seed=seed, time_scale=speed)
     Organisation(seed=seed, keys=(KEY,)).move_into(api)
-    receiver = Receiver(secrets=[secret], heard=_say)
+    account = Account()
+    receiver = Receiver(secrets=[secret], heard=account.hear)
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         configuration = directory / "tunewatch.toml"
@@ -94,20 +118,30 @@ async def _demo(speed: float, seconds: float | None, seed: int, port: int) -> in
             secret=secret,
         )
         configuration.write_text(text)
-        _introduce(configuration, speed)
+        _introduce(configuration, port, speed, seconds)
         daemon = await stack.enter_async_context(_daemon(configuration))
         await _until_told(daemon, seconds)
-    heard = len(receiver.accepted)
-    click.echo(f"\n{heard} signed events were received; all traces are gone.", err=True)
+    account.close()
+    click.echo(_FAREWELL, err=True)
     return 0
 
 
-def _introduce(configuration: Path, speed: float) -> None:
+def _port() -> int:
+    """Return the usual port if nobody has it, else any that is free."""
+    for wanted in (USUAL, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", wanted))
+            port: int = probe.getsockname()[1]
+            return port
+    raise Quit(USAGE, "no port of 127.0.0.1 is free for /metrics: name one by --port")
+
+
+def _introduce(configuration: Path, port: int, speed: float, seconds: float) -> None:
     click.echo(
-        f"A simulated organisation trains models, {speed:g} times as fast as life. The "
-        "daemon watches\nit; below is what its webhook receiver hears. Ctrl-C ends it. "
-        "Meanwhile, in another\nterminal:\n\n"
-        f"  tunewatch --config {configuration} jobs\n",
+        _GREETING.format(
+            speed=speed, seconds=seconds, port=port, configuration=configuration
+        ),
         err=True,
     )
 
@@ -147,9 +181,7 @@ async def _stop(daemon: asyncio.subprocess.Process) -> None:
         await daemon.wait()
 
 
-async def _until_told(
-    daemon: asyncio.subprocess.Process, seconds: float | None
-) -> None:
+async def _until_told(daemon: asyncio.subprocess.Process, seconds: float) -> None:
     """Wait for Ctrl-C, the end of the time, or the daemon's own end."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -167,29 +199,3 @@ async def _until_told(
 async def _ended(daemon: asyncio.subprocess.Process, told: asyncio.Event) -> None:
     await daemon.wait()
     told.set()
-
-
-def _say(received: Received) -> None:
-    """Print one line for an event that was received."""
-    if received.problem is not None:
-        click.echo(f"refused: {text_of(received.problem)}", err=True)
-        return
-    event = received.json()
-    data = event["data"]
-    job = data.get("job") or {}
-    facts = [job.get("suffix"), *_details(event["type"], data)]
-    told = "  ".join(text_of(fact) for fact in facts if fact)
-    click.echo(f"{event['timestamp']}  {text_of(event['type']):40}  {told}")
-
-
-def _details(kind: str, data: dict[str, object]) -> list[str | None]:
-    checkpoint = data.get("checkpoint")
-    if not isinstance(checkpoint, dict):
-        return [str(data[key]) for key in ("id", "detail") if data.get(key)]
-    step = f"step {checkpoint.get('step_number')}"
-    if not kind.endswith(".selected"):
-        return [str(data.get("id")), step]
-    value = (
-        f"{data.get('decision')}: {step}, {data.get('metric')} = {data.get('value')}"
-    )
-    return [str(data.get("id")), value]

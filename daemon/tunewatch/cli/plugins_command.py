@@ -103,7 +103,8 @@ async def _kept(
     daemon: DaemonSettings,
 ) -> tuple[dict[str, PluginState], list[Backlog]]:
     """Return what the store keeps of plugins; nothing if there is no store yet."""
-    from tunewatch.store.opening import open_reader, sqlite_path
+    from tunewatch.store.address import sqlite_path
+    from tunewatch.store.reading import open_reader
 
     path = sqlite_path(daemon.state)
     if path is not None and not path.exists():
@@ -142,7 +143,8 @@ async def _beside(daemon: DaemonSettings) -> AsyncIterator[Carrier]:
 
     Raises StoreUnusable if there is no store of this version yet.
     """
-    from tunewatch.store.opening import open_reader, sqlite_path
+    from tunewatch.store.address import sqlite_path
+    from tunewatch.store.reading import open_reader
     from tunewatch.store.sqlite import sqlite_carrier
 
     password = None if daemon.password is None else daemon.password.get

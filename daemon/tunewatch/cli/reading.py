@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from tunewatch.cli.exits import USAGE, Quit
 from tunewatch.cli.settings import load_daemon
-from tunewatch.store.opening import open_reader
 from tunewatch.store.overview import FoundJob
+from tunewatch.store.reading import open_reader
 from tunewatch.store.reads import Reader
 
 T = TypeVar("T")

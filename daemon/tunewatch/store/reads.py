@@ -18,7 +18,7 @@ from tunewatch.store.carrier import Carrier
 from tunewatch.store.ledger import Backlog, DeadLetter, PluginState, StoredEvent
 from tunewatch.store.overview import FoundJob, JobPage
 from tunewatch.store.records import SourceRow
-from tunewatch.store.sources import all_sources
+from tunewatch.store.whereabouts import all_sources
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -27,7 +27,9 @@ from tunewatch.store.records import (
 from tunewatch.store.schema import entry, event, job, lane, lease, source
 from tunewatch.store.statements import Batch, known_pairs
 from tunewatch.store.whereabouts import (
+    SOURCE_COLUMNS,
     KnownJob,
+    all_sources,
     known_jobs,
     peeked_jobs,
     tracked_jobs,
@@ -157,31 +159,13 @@ def _seconds(backfill: float | Literal["none", "all"] | None) -> float:
     return float(backfill)
 
 
-_columns = (
-    source.c.id,
-    source.c.name,
-    source.c.kind,
-    source.c.realm,
-    source.c.first_contact_at,
-    source.c.backfill_before,
-    source.c.walk_cursor,
-    source.c.walked,
-)
-
-
-def all_sources(connection: Connection) -> list[SourceRow]:
-    """Return every source, by id."""
-    rows = connection.execute(select(*_columns).order_by(source.c.id))
-    return [SourceRow(*row) for row in rows]
-
-
 def _contact(
     connection: Connection,
     row: dict[str, object],
     renamed_from: str | None,
     realm: str | None,
 ) -> SourceRow:
-    by_name = select(*_columns).where(source.c.name == row["name"])
+    by_name = select(*SOURCE_COLUMNS).where(source.c.name == row["name"])
     found = connection.execute(by_name).one_or_none()
     if renamed_from is not None:
         _rename(connection, renamed_from, str(row["name"]), is_taken=found is not None)
@@ -233,7 +217,7 @@ def _with_something(connection: Connection) -> list[SourceRow]:
         select(literal(1)).where(table.c.source_id == source.c.id).exists()
         for table in (job, lane, event)
     )
-    found = select(*_columns).where(or_(*kept)).order_by(source.c.id)
+    found = select(*SOURCE_COLUMNS).where(or_(*kept)).order_by(source.c.id)
     return [SourceRow(*row) for row in connection.execute(found)]
 
 

@@ -13,11 +13,29 @@ from sqlalchemy import Connection, select
 
 from tunewatch.diff import JobState
 from tunewatch.model import Job
-from tunewatch.store.records import PeekedJob, TrackedJob
+from tunewatch.store.records import PeekedJob, SourceRow, TrackedJob
 from tunewatch.store.schema import job, source, tombstone
 
 _states = msgspec.json.Decoder(JobState)
 _views = msgspec.json.Decoder(Job)
+
+
+SOURCE_COLUMNS = (
+    source.c.id,
+    source.c.name,
+    source.c.kind,
+    source.c.realm,
+    source.c.first_contact_at,
+    source.c.backfill_before,
+    source.c.walk_cursor,
+    source.c.walked,
+)
+
+
+def all_sources(connection: Connection) -> list[SourceRow]:
+    """Return every source, by id."""
+    rows = connection.execute(select(*SOURCE_COLUMNS).order_by(source.c.id))
+    return [SourceRow(*row) for row in rows]
 
 
 class KnownJob(NamedTuple):

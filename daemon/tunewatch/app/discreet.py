@@ -1,0 +1,65 @@
+"""What plugins say of their trouble, without secrets: reasons are kept and shown.
+
+A plugin's words end in /readyz, in tables and in the store. The log has a redactor at
+its end; everything else is cleared here, where the words come in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tunewatch.plugin import (
+    Delivery,
+    Derived,
+    Pause,
+    Reactor,
+    Reject,
+    Retry,
+    Sink,
+    View,
+)
+from tunewatch.telemetry import Redactor
+
+Clear = Callable[[str], str]
+"""Returns a text without the secrets that are known."""
+
+
+def clearing(redact: Redactor) -> Clear:
+    """Return what takes the secrets out of a text."""
+    return lambda text: redact(text.encode(errors="replace")).decode(errors="replace")
+
+
+def discreet(opened: Sink | Reactor | View, clear: Clear) -> Sink | Reactor | View:
+    """Return the plugin as it is, but with reasons that can be shown."""
+    if hasattr(opened, "react"):
+        return _Reactor(opened, clear)
+    if hasattr(opened, "deliver"):
+        return _Sink(opened, clear)
+    return opened
+
+
+@dataclass(frozen=True, slots=True)
+class _Sink:
+    inner: Sink
+    clear: Clear
+
+    async def deliver(self, delivery: Delivery) -> None:
+        try:
+            await self.inner.deliver(delivery)
+        except (Retry, Reject, Pause) as answer:
+            answer.reason = self.clear(str(answer.reason))
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Reactor:
+    inner: Reactor
+    clear: Clear
+
+    async def react(self, delivery: Delivery) -> Sequence[Derived]:
+        try:
+            return await self.inner.react(delivery)
+        except (Retry, Reject, Pause) as answer:
+            answer.reason = self.clear(str(answer.reason))
+            raise
