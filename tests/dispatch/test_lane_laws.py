@@ -174,7 +174,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def the_heap_of_floors_does_not_outgrow_the_lanes(self):
-        assert len(self.track._floors) <= 2 * len(self.track.lanes) + 66
+        assert len(self.track._floors) <= 2 * len(self.track.lanes) + 80
 
     def teardown(self):
         for _ in range(3 * len(self.journal) + 10):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from tunewatch.dispatch.feed import Feed, Flight, lane_row
 from tunewatch.dispatch.parcels import Parcel, Parcels
-from tunewatch.store.lanes import Ask, Conclusion, Group, LaneRow, Settled, Turn
+from tunewatch.store.lane_records import Ask, Conclusion, Group, LaneRow, Settled, Turn
 
 LAG = 1000
 """Positions that a mark may be behind in the store while nothing is delivered."""

@@ -30,7 +30,8 @@ from tunewatch.dispatch.upkeep import Upkeep
 from tunewatch.store import resume, waiting
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.journal import Journal
-from tunewatch.store.lanes import Group, Settled, settle_group
+from tunewatch.store.lane_records import Group, Settled
+from tunewatch.store.lanes import settle_group
 from tunewatch.store.records import EventRef, Fence, StoreFault
 from tunewatch.store.redelivery import Redelivery, find_redelivery
 from tunewatch.store.requests import Request

@@ -24,7 +24,7 @@ from tunewatch.dispatch.patience import (
 )
 from tunewatch.dispatch.subscription import Subscription
 from tunewatch.dispatch.track import Change, Lane, Ordeal, Track
-from tunewatch.store.lanes import Burial, LaneRow
+from tunewatch.store.lane_records import Burial, LaneRow
 from tunewatch.store.redelivery import Redelivery
 
 _log = structlog.get_logger(__name__)

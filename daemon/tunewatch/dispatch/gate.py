@@ -14,19 +14,15 @@ import structlog
 from msgspec import Struct
 
 from tunewatch.clock import Clock
+from tunewatch.dispatch.pacing import Ramp, Rate
 from tunewatch.dispatch.patience import asked, probe_wait
 from tunewatch.host import Instance
 from tunewatch.plugin import Reactor, Sink, View
-from tunewatch.store.lanes import PluginRow
+from tunewatch.store.lane_records import PluginRow
 
 Condition: TypeAlias = Literal["up", "probing", "paused"]
 
 _log = structlog.get_logger(__name__)
-
-_RATE_MARGIN = 1.02
-"""Sends are spaced a little wider than the rate asks: the loop's jitter moves them."""
-_RATE_BURST = 0.03
-"""Part of a second's worth that may go out at once, after a pause."""
 
 
 class GateState(Struct, frozen=True, kw_only=True):
@@ -81,9 +77,8 @@ class Gate:
         self._failures = 0
         self._trouble_since_call = 0
         self._probe_is_out = False
-        self._ramp: int | None = None
-        self._ramp_accepted = 0
-        self._next_at = 0.0  # monotonic, by the rate
+        self._ramp = Ramp(instance.concurrency)
+        self._rate = Rate(instance.rate)
         self._out = 0
         self._seats: list[Seat] = []
         self._queue: list[Seat] = []
@@ -102,7 +97,7 @@ class Gate:
         """Note that the plugin is not open: nothing goes out until it is."""
         self.target = None
         self._closed = reason
-        self._ramp, self._ramp_accepted = 1, 0
+        self._ramp.begin()
 
     # What a person, the receiver or another replica decides
 
@@ -165,12 +160,7 @@ class Gate:
             return None
         if seat in self._queue:
             self._queue.remove(seat)
-        now = self._clock.monotonic()
-        if self.instance.rate:
-            # A pause lends no more than the burst.
-            spacing = _RATE_MARGIN / self.instance.rate
-            burst = max(0.0, _RATE_BURST - spacing)
-            self._next_at = max(self._next_at, now - burst) + spacing
+        self._rate.spend(self._clock.monotonic())
         self._out += 1
         self.calls += 1
         is_probe = self._state == "probing"
@@ -193,7 +183,7 @@ class Gate:
             return None
         if self._state == "probing":
             return None if self._probe_is_out else self._retry_at
-        return self._next_at if self.instance.rate else None
+        return self._rate.next_at()
 
     def withdraw(self, permit: Permit) -> None:
         """Give a permit back that was not used, or whose call says nothing."""
@@ -272,37 +262,24 @@ class Gate:
         now = self._clock.monotonic()
         if self._state == "probing":
             return 0 if self._probe_is_out or now < self._retry_at else 1
-        if self.instance.rate and now < self._next_at:
+        if not self._rate.is_free(now):
             return 0
-        limit = self.instance.concurrency
-        if self._ramp is not None:
-            limit = min(limit, self._ramp)
-        return max(0, limit - self._out)
+        return max(0, self._ramp.limit - self._out)
 
     def _answered(self, permit: Permit, *, accepted: bool) -> None:
         if self._state == "probing" and permit.number > self._trouble_since_call:
             self._recovered("plugin.trouble_ended")
-        elif self._ramp is not None and accepted:
-            self._climb()
+        elif accepted:
+            self._ramp.climb()
         self.withdraw(permit)
 
     def _recovered(self, event: str) -> None:
         """Be up again, with one delivery at a time at first."""
         _log.info(event, plugin=self.instance.name, reason=self._reason)
         self._turn("up", None)
-        self._ramp, self._ramp_accepted = 1, 0
+        self._ramp.begin()
         self._probe_is_out = False
         self._wake_all()
-
-    def _climb(self) -> None:
-        """Let twice as many out after as many were accepted as may be out."""
-        assert self._ramp is not None  # noqa: S101 - asked by the only caller
-        self._ramp_accepted += 1
-        if self._ramp_accepted < self._ramp:
-            return
-        self._ramp, self._ramp_accepted = self._ramp * 2, 0
-        if self._ramp >= self.instance.concurrency:
-            self._ramp = None
 
     def _turn(self, state: Condition, reason: str | None) -> None:
         self._state = state

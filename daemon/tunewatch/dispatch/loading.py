@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from tunewatch.dispatch.feed import Feed
 from tunewatch.dispatch.patience import CRASHES
 from tunewatch.dispatch.track import Track
-from tunewatch.store.lanes import LaneRow
+from tunewatch.store.lane_records import LaneRow
 from tunewatch.store.records import EventRef
 from tunewatch.store.resume import Found
 from tunewatch.store.waiting import Pending

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tunewatch.dispatch.floors import Floors
+
 AHEAD = 32
 """Positions a lane keeps in memory; what lies behind is asked for when it is near."""
 
@@ -87,7 +89,7 @@ class Track:
     suspects: deque[int] = field(default_factory=deque)  #: keys: one at a time, first
     _ready: deque[Lane] = field(default_factory=deque)
     _waiting: list[tuple[float, int]] = field(default_factory=list)
-    _floors: list[tuple[int, int]] = field(default_factory=list)
+    _floors: Floors = field(default_factory=Floors)
     _changes: dict[int, Change] = field(default_factory=dict)
     _kept_since_sweep: int = 0
 
@@ -226,13 +228,9 @@ class Track:
 
     def mark(self) -> int:
         """Return the position up to which everything wanted is finished."""
-        while self._floors:
-            floor, key = self._floors[0]
-            lane = self.lanes.get(key)
-            if lane is not None and lane.floor == floor:
-                return max(self.mark_written, floor - 1)
-            heapq.heappop(self._floors)
-        return max(self.mark_written, self.seen)
+        floor = self._floors.lowest(self._floor_of)
+        done = self.seen if floor is None else floor - 1
+        return max(self.mark_written, done)
 
     def has_news(self, *, lag: int) -> bool:
         """Whether there is something to write, be it only a mark far behind."""
@@ -304,15 +302,16 @@ class Track:
     def _raise_floor(self, lane: Lane) -> None:
         if lane.key < 0:
             return  # a redelivery holds up no mark
-        heapq.heappush(self._floors, (lane.floor, lane.key))
-        # Behind one slow lane the others leave entries that never come to the top.
-        if len(self._floors) > 2 * len(self.lanes) + 64:
-            self._floors = [
-                (other.floor, other.key)
-                for other in self.lanes.values()
-                if other.key >= 0
-            ]
-            heapq.heapify(self._floors)
+        self._floors.push(lane.key, lane.floor, self._all_floors)
+
+    def _floor_of(self, key: int) -> int | None:
+        lane = self.lanes.get(key)
+        return None if lane is None else lane.floor
+
+    def _all_floors(self) -> Iterator[tuple[int, int]]:
+        for lane in self.lanes.values():
+            if lane.key >= 0:
+                yield lane.floor, lane.key
 
     def _still_redelivers(self, key: int) -> bool:
         return key < 0 and key in self.lanes

@@ -1,0 +1,67 @@
+"""What a plugin is lent, made for tests: a context over a few snapshots.
+
+Knows nothing of how the daemon reads its store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from tunewatch.model import Snapshot
+from tunewatch.plugin import Context, Count, JobRow
+
+
+@dataclass(slots=True)
+class LentJobs:
+    """A `JobReader` over what a test puts into it."""
+
+    snapshots: dict[tuple[str, str], Snapshot] = field(default_factory=dict)
+    rows: list[JobRow] = field(default_factory=list)
+    totals: list[Count] = field(default_factory=list)
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Let a job be as this snapshot says."""
+        self.snapshots[snapshot.source, snapshot.job.id] = snapshot
+
+    async def snapshot(self, source: str, job_id: str) -> Snapshot | None:
+        """See `plugin.JobReader`."""
+        return self.snapshots.get((source, job_id))
+
+    async def window(self, *, finished_within: float, limit: int) -> Sequence[JobRow]:
+        """See `plugin.JobReader`; `finished_within` is not looked at."""
+        del finished_within
+        return self.rows[:limit]
+
+    async def counts(self) -> Sequence[Count]:
+        """See `plugin.JobReader`."""
+        return self.totals
+
+
+class _WallClock:
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def lent(name: str, state_dir: Path, *, jobs: LentJobs | None = None) -> Context:
+    """Return a context for a plugin instance of that name."""
+    return Context(
+        name=name,
+        log=structlog.get_logger(name),
+        state_dir=state_dir,
+        jobs=LentJobs() if jobs is None else jobs,
+        clock=_WallClock(),
+        registry=CollectorRegistry(),
+    )
+
+
+Settings = Mapping[str, object]
+"""A plugin's table as it stands in the configuration, without the reserved keys."""
