@@ -1,0 +1,52 @@
+"""Every plugin that comes with tunewatch passes the suite that strangers run."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import entry_points
+
+from tunewatch.host import GROUP
+from tunewatch.testing import Receiver, Reply
+from tunewatch.testing.contract import ReactorContract, Rig, SinkContract, ViewContract
+from tunewatch_plugins import best_checkpoint, prometheus, webhook
+
+SECRET = "whsec_" + "c2VjcmV0" * 6
+
+
+class TestWebhook(SinkContract):
+    plugin = webhook.PLUGIN
+
+    @asynccontextmanager
+    async def receiver(self) -> AsyncIterator[Rig]:
+        server = Receiver(secrets=[SECRET])
+
+        async def fail() -> None:
+            server.usual = Reply(status=500)
+
+        async def heal() -> None:
+            server.usual = Reply()
+
+        async with server.serve() as url:
+            yield Rig(
+                settings={"url": url, "secret": [SECRET], "allow_hosts": ["127.0.0.1"]},
+                fail=fail,
+                heal=heal,
+                received=lambda: len(server.received),
+                secrets=(SECRET, SECRET.removeprefix("whsec_")),
+            )
+
+
+class TestBestCheckpoint(ReactorContract):
+    plugin = best_checkpoint.PLUGIN
+
+
+class TestPrometheus(ViewContract):
+    plugin = prometheus.PLUGIN
+
+
+def test_no_built_in_plugin_is_left_out():
+    ours = {
+        entry.name
+        for entry in entry_points(group=GROUP)
+        if entry.dist is not None and entry.dist.name == "tunewatch"
+    }
+    assert ours == {"best_checkpoint", "prometheus", "webhook"}
