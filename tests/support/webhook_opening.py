@@ -45,6 +45,7 @@ class Lent:
 
     clock: Any = field(default_factory=Time)
     log: LogCapture = field(default_factory=LogCapture)
+    timeout: float = 15.0
 
     def context(self) -> Context:
         return Context(
@@ -54,6 +55,7 @@ class Lent:
             jobs=cast("JobReader", Nobody()),
             clock=self.clock,
             registry=CollectorRegistry(),
+            timeout=self.timeout,
         )
 
 

@@ -20,14 +20,14 @@ from support.receiver_server import (
     receiver,
     request_read,
 )
-from support.webhook_opening import delivery, opened
+from support.webhook_opening import Lent, delivery, opened
 from tunewatch.plugin import Retry
 from tunewatch_plugins.webhook import transport
 from tunewatch_plugins.webhook.sink import Webhook
 
 OK = b"HTTP/1.1 200 OK\r\n"
 FAILED = b"HTTP/1.1 500 Oops\r\n"
-TIMEOUT = 15.0  #: s, what a delivery may take by default
+TIMEOUT = 4.5  #: s, what a delivery may take here
 LATEST = TIMEOUT * transport.SHARE + 1.0  #: s, no delivery may take longer
 MEBIBYTE = 1024 * 1024
 
@@ -156,7 +156,10 @@ async def test_headers_without_end_are_cut_short(piece: bytes):
             writer.write(OK)
         await flood(writer, piece, 100_000)
 
-    async with raw_receiver(handle) as port, opened(local(port)) as webhook:
+    async with (
+        raw_receiver(handle) as port,
+        opened(local(port), lent=Lent(timeout=TIMEOUT)) as webhook,
+    ):
         await tried_briefly(webhook)
         async with watched() as line:
             retry, seconds = await tried(webhook)
@@ -186,13 +189,16 @@ async def test_silence_ends_by_the_deadline(framing: bytes):
             writer.write(FAILED + framing)
         await reader.read()  # until the other side gives up
 
-    async with raw_receiver(handle) as port, opened(local(port)) as webhook:
+    async with (
+        raw_receiver(handle) as port,
+        opened(local(port), lent=Lent(timeout=TIMEOUT)) as webhook,
+    ):
         retry, seconds = await tried(webhook)
     assert retry is not None
     assert retry.scope == "plugin"
     assert seconds <= LATEST
     if not framing:
-        assert retry.reason == f"no answer from 127.0.0.1:{port} within 10 s"
+        assert retry.reason == f"no answer from 127.0.0.1:{port} within 3 s"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +228,10 @@ async def test_what_is_not_http_is_trouble_of_the_receiver(said: bytes):
         writer.write(said)
         await writer.drain()
 
-    async with raw_receiver(handle) as port, opened(local(port)) as webhook:
+    async with (
+        raw_receiver(handle) as port,
+        opened(local(port), lent=Lent(timeout=TIMEOUT)) as webhook,
+    ):
         retry, _ = await tried(webhook)
     assert retry is not None
     assert retry.scope == "plugin"
