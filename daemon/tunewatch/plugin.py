@@ -225,6 +225,7 @@ class Plugin(Generic[SettingsT]):
         [SettingsT, Context], AbstractAsyncContextManager[Sink | Reactor | View]
     ]
 
+
 __all__ = [
     "Answer",
     "Clock",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -173,8 +174,18 @@ async def test_the_demo_shows_events_without_any_account(program):
         out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     assert b"fine_tuning.job.running" in out
-    assert b"refused" not in err
-    assert b"signed events were received" in err
+    assert b"refused:" not in err
+    assert b"/metrics" in err
+    assert b"its signature is good" in err
+    heard = re.search(rb"(\d+) events came.* verified each.*; 0 were refused", err)
+    assert heard is not None
+    assert int(heard[1]) >= len(out.splitlines()) / 2
+    assert re.search(rb"checkpoint.selected .* final: step \d+, ", out)
+    assert b" is lowest at step " in err
+    head, *rows = out[out.index(b"JOB ") :].decode().splitlines()
+    assert head.split() == ["JOB", "ID", "OUTCOME", "BEST", "STEP", "VALUE", "REASON"]
+    assert any(" failed " in row and "job_failed" in row for row in rows)
+    assert max(map(len, out.decode().splitlines())) <= 100
 
 
 def test_a_defect_is_70_with_a_hint_and_no_message(program):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import os
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,15 +58,34 @@ def test_a_file_that_is_away_while_it_is_replaced_leaves_the_last_value(tmp_path
     assert secret.get() == "second"
 
 
+@contextmanager
+def files_opened():
+    """Collect the paths that Python opens, by its own audit events."""
+    opened = []
+    is_on = True
+
+    def heard(event, args):
+        if is_on and event == "open":
+            opened.append(str(args[0]))
+
+    sys.addaudithook(heard)  # cannot be taken away again, only made deaf
+    try:
+        yield opened
+    finally:
+        is_on = False
+
+
 def test_a_file_is_opened_only_when_it_changed(tmp_path):
     path = tmp_path / "key"
     path.write_text("first")
     secret = Secret.from_file(path)
     secret.get()
-    before = path.stat().st_atime_ns
-    os.utime(path, ns=(0, path.stat().st_mtime_ns))
-    assert secret.get() == "first"
-    assert path.stat().st_atime_ns == 0 != before
+    with files_opened() as opened:
+        assert secret.get() == secret.get() == "first"
+        assert str(path) not in opened
+        replace(path, "second")
+        assert secret.get() == secret.get() == "second"
+    assert opened.count(str(path)) == 1
 
 
 def test_a_relative_file_stands_beside_the_file_that_names_it(tmp_path):

@@ -56,8 +56,6 @@ async def test_what_the_reference_library_signed_is_accepted_and_recorded():
         (signed() | {"webhook-id": "evt_2"}, "no signature matches"),
         (signed() | {"webhook-signature": "v1a,abc v2,def x"}, "no signature matches"),
         (signed() | {"webhook-timestamp": "now"}, "is not a whole number"),
-        (signed(at=time.time() - 400), "more than 5 minutes away"),
-        (signed(at=time.time() + 400), "more than 5 minutes away"),
     ],
 )
 async def test_what_is_not_rightly_signed_is_refused_with_the_reason(headers, problem):
@@ -66,6 +64,15 @@ async def test_what_is_not_rightly_signed_is_refused_with_the_reason(headers, pr
         assert await post(url, headers) == 401
     assert receiver.accepted == []
     assert problem in receiver.received[0].problem
+
+
+@pytest.mark.parametrize("seconds", [-400, 400])
+async def test_a_signature_of_another_time_is_refused_with_the_reason(seconds):
+    receiver = Receiver(secrets=[SECRET])
+    async with receiver.serve() as url:
+        assert await post(url, signed(at=time.time() + seconds)) == 401
+    assert receiver.accepted == []
+    assert "more than 5 minutes away" in receiver.received[0].problem
 
 
 def test_while_secrets_rotate_one_good_signature_of_several_is_enough():

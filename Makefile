@@ -1,0 +1,79 @@
+# What a developer types. `make help` lists it.
+#
+# The first run makes .venv from the hashed locks in requirements/; later runs see by
+# the stamps in it that nothing changed. pip asks whatever index this machine uses.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench faults format lock readme clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Two at once, one file by one worker: each worker has a PostgreSQL of its own.
+WORKERS ?= 2
+# The interpreter for a new .venv; else the first of these that is new enough.
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
+	command -v $(name) >/dev/null 2>&1 && \
+	$(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' && \
+	echo $(name))))
+
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
+LOCKED := $(PIP_INSTALL) --require-hashes --requirement
+
+help: ## this list
+	@awk -F ' *## *' '/^[a-z]+:.*##/ { sub(/:.*/, "", $$1); \
+		printf "make %-8s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.run ## see it at work, with no account: about 100 seconds, or Ctrl-C
+	@$(BIN)/tunewatch demo
+
+test: $(VENV)/.dev $(VENV)/.system ## every test, on SQLite and on a real PostgreSQL
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy, the floors, and no address that is not ours
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	MYPYPATH=daemon:plugins $(BIN)/mypy
+	$(BIN)/lint-imports
+	.ci/no-addresses
+
+bench: $(VENV)/.dev $(VENV)/.system ## how fast it is, as a table
+	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+faults: $(VENV)/.dev $(VENV)/.system ## the long form of the fault suite
+	$(BIN)/pytest -m faults $(ARGS)
+
+format: $(VENV)/.dev ## let ruff order imports and lay out the code
+	$(BIN)/ruff check --select I --fix
+	$(BIN)/ruff format
+
+lock: $(VENV)/.dev ## resolve the dependencies anew, newest versions allowed
+	.ci/lock
+
+readme: $(VENV)/.dev ## write the generated parts of README.md
+	@cd tests && ../$(BIN)/python -m support.reference_tables
+
+clean: ## remove .venv and what tools left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: wanted Python 3.11, 3.12 or 3.13 as python3 \
+	or python3.1x on the PATH; found none. Install one." >&2; exit 1; }
+	@.ci/system-packages venv "$(PYTHON)"
+	@echo "make: a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "make: what tunewatch needs to run, into $(VENV), from requirements/run.txt"
+	@$(LOCKED) requirements/run.txt
+	@$(PIP_INSTALL) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run | $(BIN)/python
+	@echo "make: what its developers need, into $(VENV), from requirements/dev.txt"
+	@$(LOCKED) requirements/dev.txt
+	@touch $@
+
+$(VENV)/.system: .ci/system-packages | $(BIN)/python
+	@.ci/system-packages test
+	@touch $@

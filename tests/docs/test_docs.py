@@ -1,0 +1,273 @@
+"""The README says what is there, all of it, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import runpy
+import shlex
+import sys
+import time
+import tomllib
+import types
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from support.reference_tables import (
+    BLOCKS,
+    README,
+    ROOT,
+    SAMPLE,
+    families,
+    fenced,
+    written,
+)
+from tunewatch import config, host
+from tunewatch.cli import exits
+from tunewatch.cli.main import COMMANDS, root
+from tunewatch.cli.settings import source_model
+from tunewatch.events import CATALOGUE, GROUPS, Common, decode, encode
+from tunewatch.testing import examples
+from tunewatch.testing.contract import SinkContract
+from tunewatch.web.guard import OPEN
+from tunewatch_plugins.webhook.signing import keyring
+
+TEXT = README.read_text()
+PROSE = re.sub(r"^```.*?^```$", "", TEXT, flags=re.DOTALL | re.MULTILINE)
+EVENT = r"(fine_tuning|tunewatch)\.(job|event|checkpoint|source)\.[\w<>]+"
+WORDS = set(re.findall(r"`([^`\n]+)`", PROSE))
+
+
+def section(title: str) -> str:
+    _, _, rest = TEXT.partition(f"\n{title}\n")
+    assert rest, f"no section {title!r}"
+    level = title.partition(" ")[0]
+    return re.split(rf"^#{{1,{len(level)}}} ", rest, flags=re.MULTILINE)[0]
+
+
+def first_column(title: str) -> list[str]:
+    """Return what stands in the first cells of a section's tables."""
+    cells = re.findall(r"^\| ([^|]+?) +\|", section(title), flags=re.MULTILINE)
+    return [cell.strip("`") for cell in cells if not cell.startswith("-")]
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_what_the_code_can_write_is_as_the_code_writes_it(name):
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    found = TEXT.partition(begin)[2].partition(end)[0].strip()
+    assert found == BLOCKS[name]().strip(), "`make readme` writes it anew"
+
+
+def test_writing_the_readme_again_changes_nothing():
+    assert written(TEXT) == TEXT
+
+
+def test_every_event_type_in_the_text_exists():
+    known = {kind.TYPE for kind in CATALOGUE}
+    for word in WORDS:
+        if re.fullmatch(EVENT, word):
+            status = word.removeprefix("fine_tuning.job.")
+            assert word in known or status in ("succeeded", "failed", "cancelled"), word
+
+
+def test_every_group_in_the_text_exists_and_the_other_way_round():
+    assert {word for word in WORDS if word.startswith("@")} == set(GROUPS)
+
+
+def test_every_metric_in_the_text_exists():
+    known = {family.name for family in families()}
+    named = {word for word in WORDS if re.fullmatch(r"tunewatch_\w+", word)}
+    assert named >= {
+        f.name for f in families() if f.type == "gauge" and "tune" in f.name
+    }
+    assert {word.removesuffix("_total") for word in named} - known <= {
+        "tunewatch_plugins"
+    }
+
+
+def test_every_command_is_in_the_table_and_every_line_of_it_is_a_command():
+    rows = [cell for cell in first_column("## Command line") if "tunewatch" in cell]
+    assert [row.split()[1] for row in rows] == list(COMMANDS)
+
+
+def test_every_exit_code_is_in_the_table_and_the_other_way_round():
+    rows = {int(cell) for cell in first_column("## Command line") if cell.isdigit()}
+    assert rows == {value for name, value in vars(exits).items() if name.isupper()}
+
+
+def test_every_plugin_and_source_is_in_its_table_and_the_other_way_round():
+    kinds = set(first_column("## Plugins")) - {"kind", "kind of source"}
+    installed = {
+        entry.name
+        for group in ("tunewatch.plugins", "tunewatch.sources")
+        for entry in entry_points(group=group)
+        if entry.dist is not None and entry.dist.name == "tunewatch"
+    }
+    assert kinds == installed
+
+
+def test_every_path_of_the_server_is_in_its_table_and_the_other_way_round():
+    assert set(first_column("## HTTP")) - {"path"} == OPEN
+
+
+def test_the_address_it_says_is_the_default():
+    default = config.DaemonSettings.model_fields["listen"].default
+    assert f"`{default}`" in section("## HTTP")
+
+
+def test_every_target_of_make_in_the_text_exists():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:^\$ |`)make (\w+)", TEXT, re.MULTILINE)
+    assert set(named) <= targets
+    assert {"demo", "test", "lint", "bench", "faults"} <= targets
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in fenced(TEXT, "console") for line in block.splitlines()]
+    assert lines, "no command is shown"
+    assert all(line.startswith("$ ") for line in lines)
+    words = [shlex.split(line[2:]) for line in lines]
+    # Settings in front of a command are the shell's.
+    return [[w for w in one if not re.match(r"[A-Z_]+=", w)] for one in words]
+
+
+def test_every_command_shown_is_understood():
+    for program, *arguments in commands():
+        assert program in ("make", "pip", "tunewatch"), program
+        if program == "tunewatch":
+            understand(arguments)
+
+
+def test_every_command_in_the_text_is_understood():
+    shown = [word for word in WORDS if word.startswith("tunewatch ")]
+    assert len(shown) > len(COMMANDS)
+    for word in shown:
+        understand(shlex.split(word.partition(">")[0])[1:])
+
+
+def understand(arguments: list[str]) -> None:
+    """Let click parse it; it raises for what there is not."""
+    name, *rest = arguments
+    found = root.get_command(click.Context(root), name)
+    assert found is not None, name
+    found.make_context(name, rest)
+
+
+def test_every_json_sample_is_an_event_that_reads_back_as_it_stands():
+    samples = list(fenced(TEXT, "json"))
+    assert samples
+    for sample in samples:
+        raw = json.loads(sample)
+        assert json.loads(encode(decode(json.dumps(raw).encode()))) == raw
+        assert set(Common.__struct_fields__) <= set(raw["data"])
+
+
+@pytest.fixture
+def choices(monkeypatch):
+    """Install the sample plugin, as its distribution would."""
+    monkeypatch.syspath_prepend(str(SAMPLE.parent))
+    yield SAMPLE.stem
+    sys.modules.pop(SAMPLE.stem, None)
+
+
+def test_every_configuration_shown_is_valid(tmp_path, choices):
+    shown = [sample for sample in fenced(TEXT, "toml") if "[project" not in sample]
+    assert len(shown) == 3, "the look, the sample plugin, the annotated example"
+    (tmp_path / "webhook-secret").write_text(new_secret())
+    installed = entry_points(group="tunewatch.plugins")
+    among = EntryPoints((*installed, *sample_entry_points()))
+    for sample in shown:
+        text = sample if "[sources" in sample else f"{sample}\n[sources.a]\napi_key='k'"
+        path = tmp_path / "tunewatch.toml"
+        path.write_text(
+            text.replace('"webhook-secret"', f'"{tmp_path}/webhook-secret"')
+        )
+        settings = config.load(
+            path,
+            {"OPENAI_API_KEY": "sk-1"},
+            source_model=source_model,
+            plugin_model=lambda kind: host.load(kind, among=among).settings,
+        )
+        assert settings.sources
+
+
+def sample_entry_points():
+    for sample in fenced(TEXT, "toml"):
+        groups = tomllib.loads(sample).get("project", {}).get("entry-points", {})
+        for group, entries in groups.items():
+            for name, value in entries.items():
+                yield EntryPoint(name, value, group)
+
+
+def new_secret() -> str:
+    return "whsec_" + base64.b64encode(bytes(range(32))).decode()
+
+
+def run(sample: str, directory: Path) -> dict[str, Any]:
+    """Run a sample as a script and return what it defined."""
+    script = directory / "sample.py"
+    script.write_text(sample)
+    return runpy.run_path(str(script))
+
+
+def python_sample(having: str) -> str:
+    (found,) = [text for text in fenced(TEXT, "python") if having in text]
+    return found
+
+
+def test_the_receiver_shown_takes_signed_choices_once_and_no_others(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("WEBHOOK_SECRET", new_secret())
+    sample = run(python_sample("def receive("), tmp_path)
+    receive = sample["receive"]
+    (delivery,) = [
+        one
+        for one in examples.deliveries()
+        if one.event.type == "tunewatch.checkpoint.selected"
+    ]
+    made = keyring(new_secret()).headers(
+        delivery.event.id, int(time.time()), delivery.body
+    )
+    model = delivery.event.payload.checkpoint["fine_tuned_model_checkpoint"]
+    assert receive(made, delivery.body) == model
+    assert receive(made, delivery.body) is None
+    with pytest.raises(Exception, match="signature"):
+        receive({**made, "webhook-id": "evt_other"}, delivery.body)
+    sample["client"].close()
+
+
+def test_the_sample_plugin_is_no_longer_than_a_screen():
+    body = SAMPLE.read_text().splitlines()
+    assert len([line for line in body if line.strip()]) <= 30
+
+
+def test_the_sample_plugin_passes_the_contract_as_the_text_runs_it(choices, tmp_path):
+    sample = run(python_sample("SinkContract"), tmp_path)
+    (suite,) = [
+        one
+        for one in sample.values()
+        if isinstance(one, type) and issubclass(one, SinkContract)
+        if one is not SinkContract
+    ]
+    checks = [name for name in dir(suite) if name.startswith("test_")]
+    assert len(checks) > 10
+    for name in checks:
+        getattr(suite(), name)()
+
+
+async def test_the_sample_plugin_keeps_every_choice(choices, tmp_path):
+    plugin = runpy.run_path(str(SAMPLE))["PLUGIN"]
+    settings = plugin.settings(path=tmp_path / "choices.jsonl")
+    context = types.SimpleNamespace()
+    async with asyncio.timeout(10), plugin.open(settings, context) as sink:
+        for delivery in examples.deliveries():
+            await sink.deliver(delivery)
+    kept = (tmp_path / "choices.jsonl").read_bytes().splitlines()
+    assert kept == [delivery.body for delivery in examples.deliveries()]
