@@ -33,6 +33,8 @@ REMOVED_AFTER = 900.0
 """… and s over which they must be spread."""
 FULL_WALK = 86_400.0
 """s between complete walks of the job list."""
+FULL_WALK_AGAIN = 900.0
+"""s after which one that broke off is tried again."""
 CHECKPOINTS_EVERY = 10
 """Looks between lists of checkpoints while nothing moves."""
 

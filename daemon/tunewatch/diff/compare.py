@@ -52,8 +52,10 @@ def diff(
         if job.status == job_before.status and not changes(job_before, job):
             return Delta(happenings=(), after=before, keep_raw=False)
         before, job_before = NEW, None
+    # Until a first look is complete, what is kept is only what a list page showed.
     unconfirmed = (
         job_before is not None
+        and before.told_status is not None
         and job_before.state.is_terminal
         and not job.state.is_terminal
         and not seen.confirmed

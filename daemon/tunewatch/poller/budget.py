@@ -45,6 +45,11 @@ class Budget:
         self._held_until = max(self._held_until, until)
 
     @property
+    def is_held(self) -> bool:
+        """Whether the provider asked to be left alone for now."""
+        return self._clock.monotonic() < self._held_until
+
+    @property
     def waiting(self) -> int:
         """Return how many requests are waiting for a token."""
         return sum(len(queue) for queue in self._queues.values())

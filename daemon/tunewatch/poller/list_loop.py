@@ -45,6 +45,7 @@ class ListLoop:
     on_read: Callable[[], None]  #: called after each read of the list
     beat: float = 0.0  #: monotonic, of the last progress
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
+    _tried_key: object = None  #: the key of the last try
 
     def poke(self) -> None:
         """Read the newest page now."""
@@ -52,26 +53,33 @@ class ListLoop:
 
     async def first_walk(self) -> None:
         """Walk over all jobs once, however often it breaks off."""
-        first_page = self.discovery.first_page
-        while not self.discovery.walked or not first_page.is_set():
+        discovery, failures = self.discovery, 0
+        while not discovery.walked:
+            self._tried_key = self.key()
             try:
-                await self.discovery.first_walk()
+                await discovery.first_walk()
             except SourceFault as fault:
-                if first_page.is_set():
-                    # The newest page is the probe from here on: wait like a look.
-                    wait = self.rates.poll_interval
-                    await self.clock.sleep(pace.back_off(wait, 1, self.jitter))
+                failures += 1
+                if discovery.begun.is_set():
+                    await self._rest(failures)
                 else:
                     await self._failed(fault, "first_walk")
             else:
-                await self._answered()
                 self.on_read()
+
+    async def _rest(self, failures: int) -> None:
+        """Wait like a look: the newest page is the probe of a source in trouble."""
+        every = self.rates.poll_interval
+        await self.clock.sleep(pace.back_off(every, failures, self.jitter))
+        while self.trouble.is_on:
+            await self.clock.sleep(every)
 
     async def newest_pages(self) -> NoReturn:
         """Read the newest pages at the source's interval."""
-        await self.discovery.first_page.wait()
+        await self.discovery.begun.wait()
         while True:
             self._poked.clear()
+            self._tried_key = self.key()
             began = self.clock.monotonic()
             try:
                 await self.discovery.newest()
@@ -84,7 +92,9 @@ class ListLoop:
                 self.name, phase="discovery", seconds=now - began, fault=None
             )
             self.on_read()
-            wait = pace.discovery(self.rates, active=bool(self.discovery.tracked))
+            jobs = self.discovery.tracked.values()
+            active = any(job.is_active(now) for job in jobs)
+            wait = pace.discovery(self.rates, active=active)
             self._watching(wait, is_up=True)
             await sleep_or(self._poked, pace.jittered(wait, self.jitter), self.clock)
 
@@ -93,9 +103,10 @@ class ListLoop:
         # A start somewhere in the day, so that replicas and restarts spread out.
         await self.clock.sleep(pace.FULL_WALK * (0.1 + 0.9 * self.jitter()))
         while True:
-            await self.discovery.whole()
+            is_whole = await self.discovery.whole()
             self.on_read()
-            await self.clock.sleep(pace.jittered(pace.FULL_WALK, self.jitter))
+            wait = pace.FULL_WALK if is_whole else pace.FULL_WALK_AGAIN
+            await self.clock.sleep(pace.jittered(wait, self.jitter))
 
     async def _failed(self, fault: SourceFault, phase: str) -> None:
         now, wall = self.clock.monotonic(), self.clock.now()
@@ -112,11 +123,10 @@ class ListLoop:
     async def _wait_out(self, wait: float) -> None:
         """Wait after a failure; a key that was exchanged is tried at once."""
         until = self.clock.monotonic() + wait
-        refused_key = self.key()
         while (left := until - self.clock.monotonic()) > 0:
             self.beat = self.clock.monotonic()
             await self.clock.sleep(min(left, LOOK_FOR_KEY))
-            if self.trouble.refused and self.key() != refused_key:
+            if self.trouble.refused and self.key() != self._tried_key:
                 self.log.info("source.key_changed")
                 return
 

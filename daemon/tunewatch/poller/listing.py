@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import msgspec
-from structlog.typing import FilteringBoundLogger
 
+from tunewatch import pace
 from tunewatch.clock import Clock
 from tunewatch.diff import Observation
 from tunewatch.diff.changes import UPDATED_FIELDS
 from tunewatch.model import Job, is_said, overlay
+from tunewatch.poller.noticed import Noticed
 from tunewatch.poller.tracked import Tracked
 from tunewatch.poller.walk import KnownGround
 from tunewatch.sources.contract import Page, RawJob, Source, Unreadable
@@ -38,11 +39,10 @@ class Listing:
     commit: Commit
     clock: Clock
     numbers: count[int]
-    log: FilteringBoundLogger
+    noticed: Noticed
     _digests: dict[int, dict[bytes, str]] = field(default_factory=dict)
-    _foreign: set[str] = field(default_factory=set)
+    _shown: set[str] = field(default_factory=set)  # by this round of pages
     _buried: set[str] = field(default_factory=set)  # retention purged them
-    _odd: set[bytes] = field(default_factory=set)
 
     async def take(
         self, page: Page[RawJob], *, rank: int | None, ground: KnownGround | None = None
@@ -65,9 +65,15 @@ class Listing:
                 changed.append((job_id, raw))
             ids.append((job_id, raw))
         strangers = [(i, raw) for i, raw in changed if i not in self.tracked]
-        peeked = await self.peek([job_id for job_id, _ in strangers])
+        # Mostly there are none, and asking the store for nothing costs as much as the
+        # rest of the page.
+        peeked = await self.peek([i for i, _ in strangers]) if strangers else {}
         known = peeked.keys() | self._buried
-        new = [(job_id, raw) for job_id, raw in strangers if job_id not in known]
+        new = [
+            (job_id, raw)
+            for job_id, raw in strangers
+            if job_id not in known and not self.noticed.is_unreadable(raw)
+        ]
         await self._moved(changed, peeked, number)
         self._cover(ids, rank)
         if rank is not None:
@@ -75,8 +81,7 @@ class Listing:
             self._digests[rank] = {
                 raw.digest: job_id for job_id, raw in ids if job_id not in unknown
             }
-        if page.malformed:
-            self.log.warning("poll.malformed_jobs", count=page.malformed)
+        self.noticed.malformed(page.malformed, rank=rank)
         is_new = {job_id for job_id, _ in new}
         reached = ground is not None and ground.reached(i not in is_new for i, _ in ids)
         return reached, new
@@ -85,14 +90,13 @@ class Listing:
         try:
             return self.source.identify(raw.raw)
         except Unreadable as fault:
-            if raw.digest not in self._odd and len(self._odd) < 1000:
-                self._odd.add(raw.digest)
-                self.log.warning("poll.malformed_job", reason=fault.reason)
+            self.noticed.unreadable(raw, fault)
             return None
 
     def _cover(self, ids: Sequence[tuple[str, RawJob]], rank: int | None) -> None:
         """Note whose status the page shows."""
         for place, (job_id, raw) in enumerate(ids):
+            self._shown.add(job_id)
             job = self.tracked.get(job_id)
             if job is not None:
                 job.is_covered = True
@@ -113,10 +117,10 @@ class Listing:
             if job is not None:
                 if raw.digest == job.digest:
                     continue
-                if self._contradicts(job.job, raw):
+                if self._contradicts(job, raw):
                     job.needs_retrieve = True
                     job.due = min(job.due, self.clock.monotonic())
-                elif not job.is_looking:
+                elif not job.is_looking and not job.is_first_look:
                     silent.append(self._observed(job_id, raw, number))
             elif job_id in peeked:
                 self._awake(peeked[job_id], raw)
@@ -126,28 +130,31 @@ class Listing:
     def _awake(self, known: PeekedJob, raw: RawJob) -> None:
         """Track a settled job again if its item says something else than we know."""
         if known.source_id != self.source_id:
-            if known.id not in self._foreign:
-                self._foreign.add(known.id)
-                self.log.warning(
-                    "poll.owned_by_another_source", job=known.id, owner=known.owner
-                )
+            self.noticed.foreign(known.id, known.owner)
             return
-        if self._contradicts(known.job, raw) or known.state.removed:
-            now = self.clock.monotonic()
-            job = Tracked(known.job, now=now, state=known.state)
-            job.key = known.key
+        now = self.clock.monotonic()
+        job = Tracked(known.job, now=now, state=known.state)
+        job.key = known.key
+        late = job.missing_files() and self._ended_within(known.job, pace.FILE_GIVEN_UP)
+        if self._contradicts(job, raw) or known.state.removed or late:
             self.tracked[known.id] = job
 
-    def _contradicts(self, kept: Job, raw: RawJob) -> bool:
+    def _ended_within(self, job: Job, seconds: float) -> bool:
+        ended = job.finished_at
+        return ended is not None and ended >= self.clock.now() - seconds
+
+    def _contradicts(self, job: Tracked, raw: RawJob) -> bool:
         """Whether an item says anything else of what people are told about."""
         try:
             said = self.source.decode(raw.raw)
-        except Unreadable:
+        except Unreadable as fault:
+            self.noticed.unreadable(raw, fault)
             return False
-        if said.status != kept.status:
+        job.listed = said.status
+        if said.status != job.job.status:
             return True
         return any(
-            _differs(getattr(kept, name), getattr(said, name))
+            _differs(getattr(job.job, name), getattr(said, name))
             for name in UPDATED_FIELDS
         )
 
@@ -163,7 +170,7 @@ class Listing:
             try:
                 job = self.source.decode(raw.raw)
             except Unreadable as fault:
-                self.log.warning("poll.malformed_job", reason=fault.reason)
+                self.noticed.unreadable(raw, fault)
                 continue
             ended = job.finished_at or job.created_at
             silent = (
@@ -184,13 +191,7 @@ class Listing:
 
     def _admitted(self, outcome: Committed, job: Job) -> None:
         if outcome.outcome == "foreign":
-            if outcome.job_id not in self._foreign:
-                self._foreign.add(outcome.job_id)
-                self.log.warning(
-                    "poll.owned_by_another_source",
-                    job=outcome.job_id,
-                    owner=outcome.owner,
-                )
+            self.noticed.foreign(outcome.job_id, outcome.owner)
             return
         if outcome.outcome == "tombstone":
             self._buried.add(outcome.job_id)
@@ -209,19 +210,21 @@ class Listing:
     def _observed(self, job_id: str, raw: RawJob, number: int) -> Observation:
         return Observation(job_id=job_id, look=number, at=self.clock.now(), raw=raw.raw)
 
-    @property
-    def foreign(self) -> frozenset[str]:
-        """The jobs on the list that belong to another source."""
-        return frozenset(self._foreign)
+    def begin_round(self) -> None:
+        """Begin to note anew whose status is shown; until its end the last one counts.
 
-    def own(self, job_ids: Collection[str]) -> None:
-        """Note that these jobs belong to this source from now on."""
-        self._foreign.difference_update(job_ids)
+        Looks go on while pages are read, and must not retrieve what is on its way.
+        """
+        self._shown = set()
 
-    def uncover(self) -> None:
-        """Forget whose status is shown: another round of pages begins."""
-        for job in self.tracked.values():
-            job.is_covered = False
+    def is_shown(self, job_id: str) -> bool:
+        """Whether this round of pages showed a job so far."""
+        return job_id in self._shown
+
+    def end_round(self) -> None:
+        """Let this round tell who needs no retrieve."""
+        for job_id, job in self.tracked.items():
+            job.is_covered = job_id in self._shown
 
 
 def _differs(kept: object, said: object) -> bool:

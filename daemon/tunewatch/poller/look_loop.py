@@ -82,12 +82,13 @@ class LookLoop:
         try:
             await self.looker.look(job)
             self.trouble.look_failures = 0
-        except Missing:
-            fault = "missing"
-            await self._missed(job)
         except (SourceFault, NotCommitted) as failure:
             fault = type(failure).__name__.lower()
-            self._failed(job, failure)
+            job.needs_retrieve = True
+            if isinstance(failure, Missing):
+                await self._missed(job)
+            else:
+                self._failed(job, failure)
         finally:
             job.is_looking = False
             self._slots.release()
@@ -119,18 +120,22 @@ class LookLoop:
                 self.log.warning("poll.many_jobs_missing", count=missing)
             return
         if job.is_missing(now) and not job.is_covered:
-            await self.looker.gone(job)
+            try:
+                await self.looker.gone(job)
+            except NotCommitted as failure:
+                self._failed(job, failure)
 
     def _wait_after(self, job: Tracked, now: float) -> float:
         if job.failures:
             return pace.back_off(self.rates.poll_interval, job.failures, self.jitter)
+        if job.needs_retrieve:  # said otherwise while this look was under way
+            return 0.0
         if job.doubted_at is not None:
             return self.rates.poll_interval
-        if job.state.settled:
-            return max(0.0, job.file_next - now)
         unchanged_for = now - job.unchanged_since
         every = pace.look(self.rates, job.status, unchanged_for=unchanged_for)
-        return pace.jittered(every, self.jitter)
+        wait = pace.jittered(every, self.jitter)
+        return max(wait, job.file_next - now) if job.state.settled else wait
 
 
 def is_done_with(job: Tracked, now: float) -> bool:

@@ -24,7 +24,6 @@ from tunewatch.sources.contract import (
     Missing,
     Source,
     SourceFault,
-    Unavailable,
     Unreadable,
 )
 from tunewatch.store.records import Committed, JobFault
@@ -46,7 +45,7 @@ class Looker:
     source: Source
     asker: Asker
     commit: Commit
-    known_of: Callable[[str], KnownOf]  #: which events of a job are committed
+    known_of: Callable[[int | None], KnownOf]  #: by key: events that are committed
     clock: Clock
     rates: pace.Rates
     numbers: count[int]  #: looks of this lease term
@@ -108,14 +107,10 @@ class Looker:
 
     async def _job(self, job: Tracked, seen: Observation) -> tuple[Observation, Job]:
         """Retrieve the job if the pages do not tell how it is, or if it has ended."""
-        needed = (
-            job.needs_retrieve
-            or not job.is_covered
-            or job.status.is_terminal
-            or job.is_slow(self.clock.monotonic())
-        )
-        if not needed:
+        if not job.asks_for_retrieve(self.clock.monotonic()):
             return seen, job.job
+        # Before the request: who says otherwise while it is under way wants another.
+        job.needs_retrieve = False
         raw = await self.asker.job(job.job.id)
         said = self.source.decode(raw.raw)
         if said.id != job.job.id:
@@ -128,7 +123,7 @@ class Looker:
         A walk that breaks off is kept and goes on at the next look.
         """
         if job.walk is None:
-            known_of = self.known_of(job.job.id)
+            known_of = self.known_of(job.key)
             job.walk = EntryWalk(self.asker, job.job.id, known_of)
         walk = job.walk
         try:
@@ -139,10 +134,11 @@ class Looker:
         except Unreadable:
             job.walk = None  # its cursor may be what is wrong: begin again
             raise
-        if walk.malformed:
+        if walk.malformed > job.malformed:
             self.log.warning(
                 "poll.malformed_events", job=job.job.id, count=walk.malformed
             )
+        job.malformed = walk.malformed
         return entries, walk.digest
 
     async def _checkpoints(self, job: Tracked) -> tuple[Checkpoint, ...] | None:
@@ -167,7 +163,7 @@ class Looker:
         waived = job.may_settle_without_file(now)
         if not names or now < job.file_next:
             return waived, seen
-        points = await self._points(job, names[0], waived=waived)
+        points = await self._points(job, names[0])
         if points is None:
             return waived, seen
         # A file after the first, should a provider have one, is for the next look.
@@ -175,15 +171,18 @@ class Looker:
         return len(names) == 1, filled
 
     async def _points(
-        self, job: Tracked, file_id: str, *, waived: bool
+        self, job: Tracked, file_id: str
     ) -> tuple[MetricPoint, ...] | None:
+        """Return what the file says, None if it cannot be had for now.
+
+        Never a failure of the look: how the job ended must not wait for its file.
+        """
         try:
             points = await self.asker.file(file_id)
         except SourceFault as fault:
-            if isinstance(fault, Unavailable) and not waived:
-                raise
-            if waived:
-                job.file_next = self.clock.monotonic() + pace.FILE_AGAIN
+            now = self.clock.monotonic()
+            if job.may_settle_without_file(now):
+                job.file_next = now + pace.FILE_AGAIN
             self.log.info(
                 "poll.no_result_file", job=job.job.id, file=file_id, reason=fault.reason
             )
@@ -232,7 +231,6 @@ def learn(job: Tracked, seen: Observation, committed: Committed, now: float) -> 
             job.doubted_at = now
     else:
         job.doubted_at = None
-        job.needs_retrieve = job.needs_retrieve and seen.raw is None
     if committed.job is not None:
         job.job = committed.job
     job.state = committed.state

@@ -7,7 +7,7 @@ read, which job is looked at next and what a look asks for is decided elsewhere.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import count
 from typing import NoReturn
@@ -20,20 +20,18 @@ from tunewatch.poller.asking import Asker
 from tunewatch.poller.budget import Budget
 from tunewatch.poller.committing import Committer
 from tunewatch.poller.discovering import Discovery
+from tunewatch.poller.kept import Kept
 from tunewatch.poller.list_loop import ListLoop
 from tunewatch.poller.listing import Listing
 from tunewatch.poller.look_loop import LookLoop
 from tunewatch.poller.looking import Looker
+from tunewatch.poller.noticed import Noticed
 from tunewatch.poller.observer import PollObserver, Unobserved
 from tunewatch.poller.tracked import Tracked
 from tunewatch.poller.trouble import Trouble
-from tunewatch.poller.walk import KnownOf
 from tunewatch.sources.contract import Source
 from tunewatch.store.opening import Store
 from tunewatch.store.records import Fence, SourceRow
-
-MOST_NEWER = 10_000
-"""Newer jobs are counted up to here: beyond, a job is retrieved by itself anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +59,6 @@ class SourcePoller:
         observer: PollObserver | None = None,
     ) -> None:
         self._source = source
-        self._row = row
-        self._store = store
         self._clock = clock
         self._tracked: dict[str, Tracked] = {}
         self.is_caught_up = asyncio.Event()  #: all that was due at the start is done
@@ -70,7 +66,8 @@ class SourcePoller:
         observer = observer or Unobserved()
         rates = setting.rates
         numbers = count(1)
-        asker = Asker(source, Budget(setting.requests_per_minute, clock))
+        self._budget = Budget(setting.requests_per_minute, clock)
+        asker = Asker(source, self._budget)
         self.trouble = Trouble(
             log=log, poll_interval=rates.poll_interval, jitter=jitter
         )
@@ -82,23 +79,31 @@ class SourcePoller:
             jitter=jitter,
             log=log,
         )
-        self._listing = Listing(
+        self._kept = kept = Kept(
+            sources=store.sources,
+            row=row,
+            fence=fence,
+            source=source,
+            committer=self._committer,
+        )
+        self._noticed = Noticed(log=log)
+        listing = Listing(
             source=source,
             source_id=row.id,
             backfill_before=row.backfill_before,
             tracked=self._tracked,
-            peek=lambda ids: store.sources.peek(row.realm, list(ids)),
+            peek=kept.peek,
             commit=self._committer.commit,
             clock=clock,
             numbers=numbers,
-            log=log,
+            noticed=self._noticed,
         )
         self._discovery = Discovery(
             asker=asker,
-            listing=self._listing,
+            listing=listing,
             tracked=self._tracked,
-            count_newer=lambda at: store.sources.count_newer(row.id, at, MOST_NEWER),
-            save_walk=self._save_walk(fence),
+            count_newer=kept.count_newer,
+            save_walk=kept.save_walk,
             clock=clock,
             log=log,
             walked=row.walked,
@@ -109,7 +114,7 @@ class SourcePoller:
             discovery=self._discovery,
             committer=self._committer,
             trouble=self.trouble,
-            outage=lambda: store.sources.state(row.id),
+            outage=kept.outage,
             key=key,
             rates=rates,
             clock=clock,
@@ -126,7 +131,7 @@ class SourcePoller:
                 source=source,
                 asker=asker,
                 commit=self._committer.commit,
-                known_of=self._known_of,
+                known_of=kept.known_of,
                 clock=clock,
                 rates=rates,
                 numbers=numbers,
@@ -144,7 +149,12 @@ class SourcePoller:
 
     @property
     def beat(self) -> float:
-        """Return when the loop that is furthest behind last made progress."""
+        """Return when the loop that is furthest behind last made progress.
+
+        Waiting for the store, or because the provider asked for it, is no standstill.
+        """
+        if self._budget.is_held or self._committer.paused_reason is not None:
+            return self._clock.monotonic()
         return min(self._list_loop.beat, self._look_loop.beat)
 
     @property
@@ -160,11 +170,11 @@ class SourcePoller:
     @property
     def foreign(self) -> frozenset[str]:
         """Return the jobs it sees that belong to another source."""
-        return self._listing.foreign
+        return self._noticed.foreign_jobs
 
     async def adopt(self, job_ids: Collection[str]) -> None:
         """Take up jobs that another source had and that were passed on to this one."""
-        self._listing.own(job_ids)
+        self._noticed.own(job_ids)
         await self._load(job_ids)
         self._look_loop.wake()
 
@@ -180,8 +190,7 @@ class SourcePoller:
 
     async def run(self) -> NoReturn:
         """Poll until cancelled. Raises LeaseLost, StoreBroken."""
-        state = await self._store.sources.state(self._row.id)
-        self.trouble.is_told_down = state.down
+        self.trouble.is_told_down = (await self._kept.outage()).down
         await self._load()
         async with asyncio.TaskGroup() as tasks:
             name = self._source.name
@@ -195,29 +204,12 @@ class SourcePoller:
     async def _load(self, among: Collection[str] | None = None) -> None:
         """Take up the jobs that are not settled; their windows begin again."""
         now = self._clock.monotonic()
-        for row in await self._store.sources.tracked(self._row.id, self._source.decode):
+        for row in await self._kept.tracked():
             if among is not None and row.id not in among:
                 continue
             job = Tracked(row.job, now=now, state=row.state)
             job.key = row.key
             self._tracked[row.id] = job
-
-    def _known_of(self, job_id: str) -> KnownOf:
-        async def known(ids: Sequence[str]) -> set[str]:
-            job = self._tracked.get(job_id)
-            if job is None or job.key is None:
-                return set()
-            return await self._store.sources.known_entries(job.key, ids)
-
-        return known
-
-    def _save_walk(self, fence: Fence) -> Callable[[str | None, bool], Awaitable[None]]:
-        async def save(cursor: str | None, done: bool) -> None:
-            await self._committer.owed(
-                lambda: self._store.sources.save_walk(fence, cursor, done=done)
-            )
-
-        return save
 
     async def _look(self, tasks: asyncio.TaskGroup) -> NoReturn:
         # What is due after a start waits for the first page, which may cover it.

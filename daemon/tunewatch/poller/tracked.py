@@ -30,7 +30,9 @@ class Tracked:
         "is_looking",
         "job",
         "key",
+        "listed",
         "looks",
+        "malformed",
         "misses",
         "missing_since",
         "needs_retrieve",
@@ -52,11 +54,13 @@ class Tracked:
         self.is_looking = False
         self.looks = 0
         self.failures = 0
-        self.needs_retrieve = True  #: the list said something else, or never looked
+        self.needs_retrieve = True  #: somebody said otherwise since the last retrieve
+        self.listed: str | None = None  #: the status that the list showed last
         self.is_covered = False  #: the last pages read showed its status
         self.rank: int | None = None  #: place in the list, from 0
         self.digest = b""  #: of its item on the list
         self.entries_digest = b""  #: of the newest page of its events
+        self.malformed = 0  #: events that could not be read, of the last walk
         self.walk: EntryWalk | None = None  #: one that broke off
         self.was_quiet = False  #: the last look brought nothing
         self.unchanged_since = now
@@ -85,16 +89,23 @@ class Tracked:
             and now - self.unchanged_since >= pace.UNKNOWN_AFTER
         )
 
+    def is_active(self, now: float) -> bool:
+        """Whether news of it are to be expected soon."""
+        return not self.state.settled and not self.is_slow(now)
+
+    def asks_for_retrieve(self, now: float) -> bool:
+        """Whether the pages of the list are not enough to know how it is."""
+        return (
+            self.needs_retrieve
+            or not self.is_covered
+            or self.status.is_terminal
+            or self.listed not in {None, self.job.status}
+            or self.is_slow(now)
+        )
+
     def missing_files(self) -> list[str]:
         """Return the result files that are named and not yet read."""
         return [name for name in self.job.result_files if name not in self.state.files]
-
-    def expects_file(self) -> bool:
-        """Whether a result file is still to come."""
-        if self.missing_files():
-            return True
-        succeeded = self.status is JobStatus.SUCCEEDED
-        return succeeded and not self.job.result_files
 
     def may_settle_without_file(self, now: float) -> bool:
         """Whether the patience with an absent or refused result file is over."""

@@ -72,27 +72,30 @@ class EntryWalk:
         self.malformed = 0
         self.digest = b""  #: of the newest page: if it comes again there is no news
         self.is_begun = False
+        self.is_finished = False
 
     async def finish(self, known_digest: bytes = b"") -> tuple[Entry, ...]:
         """Walk on to known ground or the end; return what is new, oldest first.
 
-        Raises what the source raises; called again it goes on where it broke off.
+        Raises what the source raises; called again it goes on where it broke off, and
+        says the same once it is finished.
         """
-        while True:
+        while not self.is_finished:
             first = not self.is_begun
             page = await self._asker.entries(
                 self._job_id, self._cursor, FIRST_PAGE if first else PAGE
             )
             if first:
-                self.digest = page.digest
-                if page.digest and page.digest == known_digest:
+                # An unchanged page of the oldest says nothing of what came after it.
+                self.digest = b"" if _is_ascending(page.items) else page.digest
+                if self.digest and self.digest == known_digest:
                     return ()
             cursor = self._cursors.check(page.cursor, f"events of {self._job_id}")
             done = await self._take(page)
             self.is_begun = True
-            if done or cursor is None:
-                return tuple(reversed(self._newest_first))
+            self.is_finished = done or cursor is None
             self._cursor = cursor
+        return tuple(reversed(self._newest_first))
 
     async def _take(self, page: Page[Entry]) -> bool:
         self.malformed += page.malformed

@@ -6,6 +6,7 @@ Nothing above this floor may assume a particular provider.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ class SourceContext:
     secret: Callable[[], str | None]  #: the key as it is now; files are re-read
     observe: Callable[[Call], None]  #: told of every request
     http: object  #: the HTTP client shared by all sources (see `sources.http`)
+    now: Callable[[], float] = time.time  #: unix seconds, as the daemon dates things
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)

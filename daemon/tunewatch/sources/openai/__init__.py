@@ -20,7 +20,7 @@ async def open_source(
     """Open a source. It closes nothing: the HTTP client is lent."""
     from tunewatch.sources.openai.client import OpenAISource
 
-    yield OpenAISource(settings, context)
+    yield OpenAISource(settings, context, now=context.now)
 
 
 SOURCE = SourceKind(settings=OpenAISettings, open=open_source)
