@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from tunewatch.plugin import (
     Delivery,
@@ -32,11 +33,19 @@ def clearing(redact: Redactor) -> Clear:
 
 def discreet(opened: Sink | Reactor | View, clear: Clear) -> Sink | Reactor | View:
     """Return the plugin as it is, but with reasons that can be shown."""
-    if hasattr(opened, "react"):
+    if _reacts(opened):
         return _Reactor(opened, clear)
-    if hasattr(opened, "deliver"):
+    if _delivers(opened):
         return _Sink(opened, clear)
     return opened
+
+
+def _reacts(opened: object) -> TypeGuard[Reactor]:
+    return hasattr(opened, "react")
+
+
+def _delivers(opened: object) -> TypeGuard[Sink]:
+    return hasattr(opened, "deliver")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,15 +22,16 @@ CORE_SILENCE = 60.0
 class DaemonHealth:
     """`web.Health` of one process."""
 
-    lives: Sequence[SourceLife]
-    orphans: Sequence[OrphanLife]
     gates: Mapping[str, Gate]
     lag: LoopLag
     clock: Clock
-    core: Mapping[str, Callable[[], float]]  #: when each core loop last made progress
+    lives: Sequence[SourceLife] = ()
+    orphans: Sequence[OrphanLife] = ()
+    core: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    """When each core loop last made progress, by the monotonic clock."""
+    store_away: str | None = None  #: why the store is not open yet
     is_started: bool = False
     is_stopping: bool = False
-    _since: dict[str, float] = field(default_factory=dict)
 
     def live(self) -> Sequence[str]:
         """See `web.Health`. A provider or a database that is away is not in here."""
@@ -70,7 +71,13 @@ class DaemonHealth:
             plugins={name: _plugin(gate) for name, gate in self.gates.items()},
         )
 
+    def polled(self) -> list[int]:
+        """Return the sources that are looked at here: nobody knows of orphans' jobs."""
+        return [life.row.id for life in self.lives if life.fence is not None]
+
     def _store(self) -> PartState:
+        if self.store_away is not None:
+            return PartState(state="unavailable", reason=self.store_away)
         for life in self.lives:
             for part in (life.poller, life.dispatcher):
                 if part is not None and part.paused_reason is not None:

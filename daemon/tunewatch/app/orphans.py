@@ -12,13 +12,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from tunewatch import pace
-from tunewatch.app.leasing import Held, Leasing
-from tunewatch.app.measures import Measures
+from tunewatch.app.leasing import Held
+from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife, first_of
-from tunewatch.clock import Clock
-from tunewatch.dispatch import Dispatcher, Gate, Parcels
-from tunewatch.store.opening import Store
+from tunewatch.dispatch import Dispatcher
 from tunewatch.store.records import Fence, LeaseLost, SourceRow, StoreUnavailable
 from tunewatch.store.requests import Request
 from tunewatch.web import PartState
@@ -39,14 +36,7 @@ class OrphanLife:
 
     row: SourceRow
     lives: Sequence[SourceLife]  #: the configured ones
-    gates: Sequence[Gate]
-    parcels: Parcels
-    store: Store
-    leasing: Leasing
-    measures: Measures
-    clock: Clock
-    jitter: pace.Jitter
-    grace: float  #: s that deliveries get at the end
+    parts: Parts
     dispatcher: Dispatcher | None = None
     died: str | None = None  #: why the last term ended, if by a fault
     fence: Fence | None = None  #: while a term lasts
@@ -76,35 +66,25 @@ class OrphanLife:
         if self.is_over:
             await stop.wait()
             return
-        held = await self.leasing.get(self.row.id, lambda: True)
+        held = await self.parts.leasing.get(self.row.id, lambda: True)
         self.fence = held.fence
         _log.info("orphan.delivering", source=self.name, token=held.fence.token)
         try:
             await self._term(held, stop)
         finally:
             self.dispatcher = self.fence = None
-            await self.leasing.give_back(held)
+            await self.parts.leasing.give_back(held)
         if not stop.is_set() and not self.is_over:
-            await self.clock.sleep(STEP_BACK)
+            await self.parts.clock.sleep(STEP_BACK)
 
     async def _term(self, held: Held, stop: asyncio.Event) -> None:
-        self.dispatcher = dispatcher = Dispatcher(
-            carrier=self.store.carrier,
-            journal=self.store.journal,
-            fence=held.fence,
-            source=self.name,
-            gates=self.gates,
-            clock=self.clock,
-            parcels=self.parcels,
-            observer=self.measures,
-            jitter=self.jitter,
-            clock_agrees=self.measures.clock_agrees,
-        )
+        dispatcher = self.parts.dispatcher(self.name, held.fence)
+        self.dispatcher = dispatcher
         enough = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as tasks:
                 delivering = tasks.create_task(
-                    dispatcher.run(enough, grace=self.grace),
+                    dispatcher.run(enough, grace=self.parts.grace),
                     name=f"dispatch:{self.name}",
                 )
                 passing = tasks.create_task(
@@ -118,9 +98,9 @@ class OrphanLife:
 
     async def _pass_on(self, dispatcher: Dispatcher, fence: Fence) -> None:
         """Pass jobs on as they are seen; return when another replica should try."""
-        until = self.clock.monotonic() + PATIENCE
+        until = self.parts.clock.monotonic() + PATIENCE
         while True:
-            await self.clock.sleep(PASS_ON_EVERY)
+            await self.parts.clock.sleep(PASS_ON_EVERY)
             if not dispatcher.is_drained:
                 continue
             try:
@@ -131,7 +111,7 @@ class OrphanLife:
             if self.is_over:
                 _log.info("orphan.over", source=self.name)
                 return
-            if self._others_may_see() and self.clock.monotonic() > until:
+            if self._others_may_see() and self.parts.clock.monotonic() > until:
                 return
 
     async def _pass_on_what_is_seen(self, fence: Fence) -> None:
@@ -142,7 +122,7 @@ class OrphanLife:
                 continue
             if not (seen := poller.foreign):
                 continue
-            moved = await self.store.sources.pass_on(fence, life.row.id, seen)
+            moved = await self.parts.store.sources.pass_on(fence, life.row.id, seen)
             if moved:
                 number = len(moved)
                 _log.info("orphan.passed_on", source=self.name, to=life.name, n=number)
@@ -151,7 +131,7 @@ class OrphanLife:
     async def _is_left(self) -> bool:
         """Whether anything of the source is still kept."""
         configured = [life.name for life in self.lives]
-        orphans = await self.store.sources.orphans(configured)
+        orphans = await self.parts.store.sources.orphans(configured)
         return any(row.id == self.row.id for row in orphans)
 
     def _others_may_see(self) -> bool:
@@ -170,31 +150,10 @@ class OrphanLife:
         return await self.dispatcher.redeliver(request)
 
 
-async def orphan_lives(
-    lives: Sequence[SourceLife],
-    *,
-    store: Store,
-    leasing: Leasing,
-    gates: Sequence[Gate],
-    parcels: Parcels,
-    measures: Measures,
-    clock: Clock,
-    jitter: pace.Jitter,
-    grace: float,
-) -> list[OrphanLife]:
+async def orphan_lives(lives: Sequence[SourceLife], parts: Parts) -> list[OrphanLife]:
     """Return the sources that have something left and no configuration."""
+    configured = [life.name for life in lives]
     return [
-        OrphanLife(
-            row=row,
-            lives=lives,
-            gates=gates,
-            parcels=parcels,
-            store=store,
-            leasing=leasing,
-            measures=measures,
-            clock=clock,
-            jitter=jitter,
-            grace=grace,
-        )
-        for row in await store.sources.orphans([life.name for life in lives])
+        OrphanLife(row=row, lives=lives, parts=parts)
+        for row in await parts.store.sources.orphans(configured)
     ]

@@ -7,7 +7,7 @@ events wait. Knows no plugin by name.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TypeGuard
@@ -16,7 +16,7 @@ import structlog
 
 from tunewatch import pace
 from tunewatch.app.discreet import Clear, discreet
-from tunewatch.clock import Clock
+from tunewatch.clock import Clock, sleep_or
 from tunewatch.dispatch import Gate
 from tunewatch.host import Instance
 from tunewatch.plugin import Context, Reactor, Route, Sink, View
@@ -37,58 +37,75 @@ class Plugins:
     """The plugins of one process."""
 
     instances: Sequence[Instance]
-    gates: dict[str, Gate]
+    gates: Mapping[str, Gate]
     context_of: ContextOf
     clock: Clock
     jitter: pace.Jitter
-    stack: AsyncExitStack
     clear: Clear  #: takes the secrets out of what plugins say
-    trying: list[asyncio.Task[None]] = field(default_factory=list)
+    routes: list[Route] = field(default_factory=list)  #: what open views answer
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def open_all(self, tasks: asyncio.TaskGroup) -> list[Route]:
-        """Open every plugin; return what views answer.
+    async def open_all(self, tasks: asyncio.TaskGroup) -> None:
+        """Open every plugin in a task of its own; return when each was tried once.
 
-        One that fails is tried again in a task of the group. Raises ConfigError if two
-        views want the same path.
+        Raises ConfigError if two views want the same path.
         """
-        routes: list[Route] = []
+        tried = []
         for instance in self.instances:
-            opened = await self._try_to_open(instance)
-            if opened is None:
-                trying = tasks.create_task(
-                    self._keep_trying(instance), name=f"plugin:{instance.name}"
-                )
-                self.trying.append(trying)
-            elif answers_requests(opened):
-                routes += _routes(instance, opened, routes)
-        return routes
+            tried.append(asyncio.Event())
+            task = tasks.create_task(
+                self._keep_open(instance, tried[-1]), name=f"plugin:{instance.name}"
+            )
+            self._tasks.append(task)
+        for one in tried:
+            await one.wait()
 
-    async def _try_to_open(self, instance: Instance) -> Sink | Reactor | View | None:
-        gate = self.gates[instance.name]
+    async def close_all(self) -> None:
+        """Close every plugin, and give up those that never opened."""
+        self._over.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _keep_open(self, instance: Instance, tried: asyncio.Event) -> None:
+        """Open a plugin as soon as it goes, and close it at the end.
+
+        In one task, because what a plugin opens may have to be closed by its opener.
+        """
+        failures = 0
+        while not self._over.is_set():
+            async with AsyncExitStack() as stack:
+                opened = await self._try_to_open(instance, stack)
+                tried.set()
+                if opened is not None:
+                    self._take(instance, opened)
+                    if failures:
+                        _log.info("plugin.opened", plugin=instance.name, after=failures)
+                    await self._over.wait()
+                    return
+            failures += 1
+            wait = pace.back_off(FIRST_WAIT, failures, self.jitter)
+            await sleep_or(self._over, wait, self.clock)
+
+    def _take(self, instance: Instance, opened: Sink | Reactor | View) -> None:
+        if answers_requests(opened):
+            self.routes += _routes(instance, opened, self.routes)
+        self.gates[instance.name].opened(discreet(opened, self.clear))
+
+    async def _try_to_open(
+        self, instance: Instance, stack: AsyncExitStack
+    ) -> Sink | Reactor | View | None:
         context = self.context_of(instance)
         try:
             manager = instance.plugin.open(instance.settings, context)
             async with asyncio.timeout(OPENING):
-                opened = await self.stack.enter_async_context(manager)
+                return await stack.enter_async_context(manager)
         except Exception as error:  # noqa: BLE001 - plugin code: whatever it raises
             said = self.clear(str(error))
             reason = f"it does not open: {type(error).__name__}: {said}"
-            gate.closed(reason)
+            self.gates[instance.name].closed(reason)
             _log.warning("plugin.does_not_open", plugin=instance.name, reason=reason)
             return None
-        gate.opened(discreet(opened, self.clear))
-        return opened
-
-    async def _keep_trying(self, instance: Instance) -> None:
-        """Open a plugin as soon as it goes. A view's paths need a restart."""
-        failures = 1
-        while True:
-            wait = pace.back_off(FIRST_WAIT, failures, self.jitter)
-            await self.clock.sleep(wait)
-            if await self._try_to_open(instance) is not None:
-                _log.info("plugin.opened", plugin=instance.name, after=failures)
-                return
-            failures += 1
 
 
 def answers_requests(opened: Sink | Reactor | View) -> TypeGuard[View]:

@@ -6,34 +6,21 @@ when on it tells is fixed in its row at first contact.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
 from tunewatch import pace, sources
-from tunewatch.app.leasing import Leasing
-from tunewatch.app.measures import Measures
+from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife
-from tunewatch.clock import Clock
 from tunewatch.config import Settings, SourceSettings
-from tunewatch.dispatch import Gate, Parcels
 from tunewatch.poller.source_poller import SourceSetting
 from tunewatch.sources.contract import SourceContext
 from tunewatch.sources.http import shared_http
-from tunewatch.store.opening import Store
 
 
 async def open_lives(
-    stack: AsyncExitStack,
-    settings: Settings,
-    *,
-    store: Store,
-    leasing: Leasing,
-    gates: Sequence[Gate],
-    parcels: Parcels,
-    measures: Measures,
-    clock: Clock,
-    jitter: pace.Jitter,
+    stack: AsyncExitStack, settings: Settings, parts: Parts
 ) -> list[SourceLife]:
     """Return the sources, ready to live. Raises StoreFault, KindFault."""
     http = await stack.enter_async_context(shared_http())
@@ -43,13 +30,13 @@ async def open_lives(
         context = SourceContext(
             name=name,
             secret=key,
-            observe=partial(measures.called, name),
+            observe=partial(parts.measures.called, name),
             http=http,
-            now=clock.now,
+            now=parts.clock.now,
         )
         kind = sources.load(one.kind)
         source = await stack.enter_async_context(kind.open(one.settings, context))
-        row = await store.sources.contact(
+        row = await parts.store.sources.contact(
             name,
             one.kind,
             one.realm or source.realm,
@@ -62,14 +49,7 @@ async def open_lives(
             row=row,
             key=key,
             setting=_setting(one),
-            gates=gates,
-            parcels=parcels,
-            store=store,
-            leasing=leasing,
-            measures=measures,
-            clock=clock,
-            jitter=jitter,
-            grace=settings.daemon.shutdown_grace,
+            parts=parts,
         )
         lives.append(life)
     return lives

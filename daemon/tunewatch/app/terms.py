@@ -7,8 +7,7 @@ when the process stops, when the lease is lost, or when one of the two dies.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,13 +15,11 @@ import msgspec
 import structlog
 
 from tunewatch import pace
-from tunewatch.app.leasing import Held, Leasing
-from tunewatch.app.measures import Measures
-from tunewatch.clock import Clock
-from tunewatch.dispatch import Dispatcher, Gate, Parcels
+from tunewatch.app.leasing import Held
+from tunewatch.app.parts import Parts
+from tunewatch.dispatch import Dispatcher
 from tunewatch.poller.source_poller import SourcePoller, SourceSetting
 from tunewatch.sources.contract import Source
-from tunewatch.store.opening import Store
 from tunewatch.store.records import Fence, LeaseLost, SourceRow
 from tunewatch.store.requests import Request
 
@@ -60,14 +57,7 @@ class SourceLife:
     row: SourceRow
     key: Callable[[], object]
     setting: SourceSetting
-    gates: Sequence[Gate]
-    parcels: Parcels
-    store: Store
-    leasing: Leasing
-    measures: Measures
-    clock: Clock
-    jitter: pace.Jitter
-    grace: float  #: s that deliveries get at the end
+    parts: Parts
     poller: SourcePoller | None = None
     dispatcher: Dispatcher | None = None
     died: str | None = None  #: why the last term ended, if by a fault
@@ -85,54 +75,44 @@ class SourceLife:
             return False
         rates = self.setting.rates
         longest = max(rates.idle_interval, rates.poll_interval, pace.LONGEST_BACK_OFF)
-        return self.clock.monotonic() - poller.beat > longest + STUCK_AFTER
+        return self.parts.clock.monotonic() - poller.beat > longest + STUCK_AFTER
 
     async def run(self, stop: asyncio.Event) -> None:
         """Live one term: wait for the lease, poll and deliver, give it back."""
-        held = await self.leasing.get(self.row.id, lambda: not self.is_stuck())
+        held = await self.parts.leasing.get(self.row.id, lambda: not self.is_stuck())
         self.fence = held.fence
-        self.measures.lease_held(self.source.name, held=True)
+        self.parts.measures.lease_held(self.source.name, held=True)
         _log.info("lease.held", source=self.source.name, token=held.fence.token)
         try:
             await self._term(held, stop)
         finally:
             self.poller = self.dispatcher = self.fence = None
-            self.measures.lease_held(self.source.name, held=False)
-            await self.leasing.give_back(held)
+            self.parts.measures.lease_held(self.source.name, held=False)
+            await self.parts.leasing.give_back(held)
 
     async def _term(self, held: Held, stop: asyncio.Event) -> None:
-        rows = {row.id: row for row in await self.store.sources.all()}
+        rows = {row.id: row for row in await self.parts.store.sources.all()}
         row = rows[self.row.id]
-        self.dispatcher = dispatcher = Dispatcher(
-            carrier=self.store.carrier,
-            journal=self.store.journal,
-            fence=held.fence,
-            source=self.source.name,
-            gates=self.gates,
-            clock=self.clock,
-            parcels=self.parcels,
-            observer=self.measures,
-            jitter=self.jitter,
-            clock_agrees=self.measures.clock_agrees,
-        )
+        dispatcher = self.parts.dispatcher(self.name, held.fence)
+        self.dispatcher = dispatcher
         poller = SourcePoller(
             source=self.source,
             row=row,
             fence=held.fence,
-            store=self.store,
+            store=self.parts.store,
             setting=self.setting,
-            clock=self.clock,
-            jitter=self.jitter,
+            clock=self.parts.clock,
+            jitter=self.parts.jitter,
             key=self.key,
-            observer=self.measures,
+            observer=self.parts.measures,
         )
         enough = asyncio.Event()
         try:
-            async with AsyncExitStack() as stack:
-                tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            async with asyncio.TaskGroup() as tasks:
                 name = self.source.name
                 delivering = tasks.create_task(
-                    dispatcher.run(enough, grace=self.grace), name=f"dispatch:{name}"
+                    dispatcher.run(enough, grace=self.parts.grace),
+                    name=f"dispatch:{name}",
                 )
                 polling = tasks.create_task(
                     self._poll(dispatcher, poller), name=f"poll:{name}"

@@ -5,7 +5,7 @@ Each is a core loop: if it ends, so does the process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,10 @@ from typing import NoReturn
 import msgspec
 import structlog
 
-from tunewatch.app.leasing import Leasing
-from tunewatch.app.measures import Measures
 from tunewatch.app.orphans import OrphanLife
+from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife
-from tunewatch.clock import Clock
-from tunewatch.dispatch import Gate
-from tunewatch.store.opening import Store
+from tunewatch.host import wanted_by
 from tunewatch.store.records import LeaseLost, StoreUnavailable
 from tunewatch.telemetry import Telemetry
 
@@ -37,14 +34,10 @@ _log = structlog.get_logger(__name__)
 class Upkeep:
     """The core loops beside polling and delivering."""
 
-    store: Store
-    leasing: Leasing
+    parts: Parts
     lives: Sequence[SourceLife]
     orphans: Sequence[OrphanLife]
-    gates: Mapping[str, Gate]
     telemetry: Telemetry
-    measures: Measures
-    clock: Clock
     retention: float  #: s
     file: Path | None  #: of an SQLite store
     requests_beat: float = 0.0  #: monotonic, of the last progress
@@ -55,14 +48,14 @@ class Upkeep:
             # Said where it hurts; the rows wait.
             with suppress(StoreUnavailable, LeaseLost):
                 await self._take_requests()
-            self.requests_beat = self.clock.monotonic()
-            await self.clock.sleep(REQUESTS_EVERY)
+            self.requests_beat = self.parts.clock.monotonic()
+            await self.parts.clock.sleep(REQUESTS_EVERY)
 
     async def _take_requests(self) -> None:
-        requests = self.store.requests
+        requests = self.parts.store.requests
         for request in await requests.take(None, ["pause", "resume"]):
             body = msgspec.json.decode(request.body)
-            gate = self.gates.get(body.get("plugin", ""))
+            gate = self.parts.gates.get(body.get("plugin", ""))
             if gate is None:
                 _log.warning("request.refused", kind=request.kind, reason="no plugin")
             elif request.kind == "pause":
@@ -86,13 +79,15 @@ class Upkeep:
         while True:
             with suppress(StoreUnavailable):
                 await self._measure()
-            await self.clock.sleep(FIGURES_EVERY)
+            await self.parts.clock.sleep(FIGURES_EVERY)
 
     async def _measure(self) -> None:
-        waiting = dict.fromkeys(self.gates, 0)
-        letters = dict.fromkeys(self.gates, 0)
+        waiting = dict.fromkeys(self.parts.gates, 0)
+        letters = dict.fromkeys(self.parts.gates, 0)
         oldest: dict[str, float] = {}
-        for row in await self.store.reads.backlog():
+        instances = [gate.instance for gate in self.parts.gates.values()]
+        is_wanted = wanted_by(instances)
+        for row in await self.parts.store.reads.backlog(is_wanted=is_wanted):
             if row.plugin not in waiting:
                 continue
             waiting[row.plugin] += row.pending
@@ -100,7 +95,7 @@ class Upkeep:
             if row.oldest_at is not None:
                 at = oldest.get(row.plugin, row.oldest_at)
                 oldest[row.plugin] = min(at, row.oldest_at)
-        for name, gate in self.gates.items():
+        for name in self.parts.gates:
             self.telemetry.backlog(name, waiting[name], oldest=oldest.get(name))
             self.telemetry.dead_letters(name, letters[name])
         if self.file is not None and self.file.exists():
@@ -109,15 +104,15 @@ class Upkeep:
     async def forget(self) -> NoReturn:
         """Remove what is older than the retention, while our clock is right."""
         while True:
-            await self.clock.sleep(FORGET_EVERY)
-            if not self.measures.clock_agrees():
+            await self.parts.clock.sleep(FORGET_EVERY)
+            if not self.parts.measures.clock_agrees():
                 continue
-            for held in list(self.leasing.held.values()):
+            for held in list(self.parts.leasing.held.values()):
                 try:
-                    purged = await self.store.retention.purge(
+                    purged = await self.parts.store.retention.purge(
                         held.fence,
                         older_than=self.retention,
-                        plugins=list(self.gates),
+                        plugins=list(self.parts.gates),
                         most=FORGET_AT_ONCE,
                     )
                 except (StoreUnavailable, LeaseLost):

@@ -7,7 +7,7 @@ logged and told as a problem document without its cause.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -22,6 +22,8 @@ from tunewatch.web.problems import problem
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+PROBES = frozenset({"/livez", "/readyz"})
+READING = ("GET", "HEAD")
 SLOWEST = 10.0  #: s a view may take; a scraper gives up by then
 IDLE = 15.0  #: s a connection may be quiet, or take to send its request
 GRACE = 1.0  #: s that answers under way get when the server stops
@@ -46,21 +48,21 @@ async def serving(
     address: Address,
     *,
     health: Health,
-    views: Iterable[Route] = (),
+    views: Sequence[Route] = (),
     token: Token | None = None,
     idle: float = IDLE,
     slowest: float = SLOWEST,
 ) -> AsyncIterator[Address]:
     """Serve while open; yields the address it is bound to.
 
-    `views` are the routes of views; `token` returns the operator's token as it is now.
+    `views` are the routes of views, looked at for each request: they may become more;
+    `token` returns the operator's token as it is now.
     `idle` and `slowest` are limits in seconds. Raises CannotListen.
     """
     app = web.Application(middlewares=[_edge(Guard(address, token))])
     app.router.add_get("/livez", _livez(health))
     app.router.add_get("/readyz", _readyz(health))
-    for route in views:
-        app.router.add_get(route.path, _view(route, slowest))
+    app.router.add_route("*", "/{path:.*}", _views(views, slowest))
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -117,8 +119,13 @@ def _json(body: object, *, status: int) -> web.Response:
     )
 
 
-def _view(route: Route, slowest: float) -> Handler:
+def _views(views: Sequence[Route], slowest: float) -> Handler:
     async def view(request: web.Request) -> web.StreamResponse:
+        route = next((one for one in views if one.path == request.path), None)
+        if route is None and request.path not in PROBES:
+            raise web.HTTPNotFound
+        if route is None or request.method not in READING:
+            raise web.HTTPMethodNotAllowed(request.method, READING)
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
             async with asyncio.timeout(slowest):
