@@ -6,14 +6,16 @@ Imports only what the configuration names. Knows nothing of events or deliveries
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Protocol
 
 import msgspec
 from pydantic import BaseModel, SecretStr
 
+from tunewatch.events import matcher
 from tunewatch.plugin import Plugin
 from tunewatch.settings import ConfigError, Mistake, NoSuchKind, Secret
 
@@ -37,6 +39,26 @@ class Instance:
     max_age: float = 7 * 86400.0  #: s, what waited longer becomes a dead letter
     rate: float | None = None  #: deliveries a second
     digest: str = ""  #: of the settings: a change resumes a paused plugin
+
+    def hears(self, source: str) -> bool:
+        """Whether it is subscribed to a source at all."""
+        return any(fnmatchcase(source, pattern) for pattern in self.sources)
+
+
+def wanted_by(instances: Iterable[Instance]) -> Callable[[str, str, str], bool]:
+    """Return the question whether a plugin wants events of a source and type.
+
+    A plugin that is not among them wants nothing.
+    """
+    by_name = {one.name: (one, matcher(one.events)) for one in instances}
+
+    def is_wanted(plugin: str, source: str, event_type: str) -> bool:
+        if plugin not in by_name:
+            return False
+        instance, wants = by_name[plugin]
+        return instance.hears(source) and wants(event_type)
+
+    return is_wanted
 
 
 class DeliveryTable(Protocol):

@@ -19,7 +19,7 @@ from tunewatch.cli.options import config_option, output_option
 from tunewatch.cli.output import moment, print_data, print_table
 from tunewatch.config import DaemonSettings, Settings
 from tunewatch.store.carrier import Carrier
-from tunewatch.store.ledger import Backlog, PluginState
+from tunewatch.store.ledger import Backlog, IsWanted, PluginState
 
 
 @click.group(invoke_without_command=True)
@@ -80,7 +80,10 @@ def _installed() -> list[str]:
 
 async def _rows(settings: Settings) -> list[dict[str, Any]]:
     """Return the configured plugins, with what the store keeps of them."""
-    states, backlog = await _kept(settings.daemon)
+    from tunewatch import host
+
+    is_wanted = host.wanted_by(host.instances(settings))
+    states, backlog = await _kept(settings.daemon, is_wanted)
     rows = []
     for name, plugin in settings.plugins.items():
         state = states.get(name)
@@ -100,7 +103,7 @@ async def _rows(settings: Settings) -> list[dict[str, Any]]:
 
 
 async def _kept(
-    daemon: DaemonSettings,
+    daemon: DaemonSettings, is_wanted: IsWanted
 ) -> tuple[dict[str, PluginState], list[Backlog]]:
     """Return what the store keeps of plugins; nothing if there is no store yet."""
     from tunewatch.store.address import sqlite_path
@@ -111,7 +114,8 @@ async def _kept(
         return {}, []
     password = None if daemon.password is None else daemon.password.get
     async with open_reader(daemon.state, password=password) as reader:
-        return {one.name: one for one in await reader.plugins()}, await reader.backlog()
+        states = {one.name: one for one in await reader.plugins()}
+        return states, await reader.backlog(is_wanted=is_wanted)
 
 
 def _request(kind: str, name: str, config_path: Path | None) -> None:

@@ -120,7 +120,7 @@ class SourceKeys(_Keys):
 
     kind: str = Field(
         default="openai",
-        description='What the source is: "openai", "azure" or an installed kind.',
+        description='What the source is: "openai" or another installed kind.',
     )
     enabled: bool = Field(default=True, description="false leaves the source out.")
     api_key: Secret | None = Field(
@@ -170,8 +170,8 @@ class SourceKeys(_Keys):
     )
     webhook_secret: Secret | None = Field(
         default=None,
-        description="The signing secret of the provider's webhook, as "
-        "webhook_secret_env or webhook_secret_file; turns on POST /hooks/openai/NAME.",
+        description="The signing secret of the provider's webhooks, as "
+        "webhook_secret_env or webhook_secret_file. Nothing takes them yet.",
         examples=["webhook_secret_env=OPENAI_WEBHOOK_SECRET"],
     )
 

@@ -175,6 +175,7 @@ class Dispatcher:
             if await self._upkeep.run():
                 self._has_news = True
                 self._wake.set()
+            await self._sender.landings()
             concluded = self._sender.drain()
             picked = pick(self._feeds, self._clock.monotonic())
             group = self._compose(picked, concluded)

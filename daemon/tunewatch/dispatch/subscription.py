@@ -6,7 +6,6 @@ thread: nothing here changes after it was made.
 
 from __future__ import annotations
 
-import fnmatch
 from typing import Any
 
 import msgspec
@@ -45,5 +44,4 @@ class Subscription:
 
 def hears(gate: Gate, source: str) -> bool:
     """Whether a plugin is subscribed to a source at all."""
-    patterns = gate.instance.sources
-    return any(fnmatch.fnmatchcase(source, pattern) for pattern in patterns)
+    return gate.instance.hears(source)

@@ -6,6 +6,7 @@ Works on any pydantic model: a field of type `Secret` is enough. A model that de
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -127,9 +128,17 @@ def _secret(name: str, key: str, value: object, place: Place) -> object:
         if directory is None:
             text = "wanted a systemd credential; found no $CREDENTIALS_DIRECTORY"
             return place.mistake((key,), text)
-        return _from_file(key, Path(directory) / value, place)
-    return _from_file(key, _located(key, value, directory, place), place)
+        named = "the credential named here"
+        return _from_file(key, Path(directory) / value, place, named)
+    path = _located(key, value, directory, place)
+    named = str(path) if _PATH.fullmatch(value) else "the path given here"
+    return _from_file(key, path, place, named)
 
+
+# A secret itself is often put where its place was asked for: what does not look like a
+# place is not repeated.
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+_PATH = re.compile(r"(?!.*://)(/|\./|\.\./|~).*")
 
 _NOUNS = {
     "_file": "path",
@@ -156,22 +165,23 @@ def _located(key: str, value: str, directory: str | None, place: Place) -> Path:
 def _from_env(key: str, name: str, place: Place) -> Secret | Mistake:
     secret = Secret.from_env(name, place.environ)
     if secret.get() is None:
-        text = f"wanted a secret in environment variable {name}; found it not set"
-        if name in place.environ:
-            text = f"wanted a secret in environment variable {name}; found it empty"
-        return place.mistake((key,), text)
+        named = f"environment variable {name}"
+        if not _VARIABLE.fullmatch(name):
+            named = "the environment variable named here"
+        found = "empty" if name in place.environ else "not set"
+        return place.mistake((key,), f"wanted a secret in {named}; found it {found}")
     return secret
 
 
-def _from_file(key: str, path: Path, place: Place) -> Secret | Mistake:
+def _from_file(key: str, path: Path, place: Place, named: str) -> Secret | Mistake:
     try:
         with path.open("rb") as file:
             is_empty = not file.read(1)
-    except OSError as error:
-        trouble = error.strerror or type(error).__name__
-        text = f"wanted a readable file at {path}; found: {trouble.lower()}"
+    except (OSError, ValueError) as error:
+        trouble = getattr(error, "strerror", None) or type(error).__name__
+        text = f"wanted a readable file at {named}; found: {trouble.lower()}"
         return place.mistake((key,), text)
     secret = Secret.from_file(path)
     if is_empty or secret.get() is None:
-        return place.mistake((key,), f"wanted a secret in {path}; found it empty")
+        return place.mistake((key,), f"wanted a secret in {named}; found it empty")
     return secret

@@ -5,12 +5,11 @@ Plain functions over a connection; writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Select, func, select
-from sqlalchemy import literal as constant
+from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from tunewatch.plugin import Count
 from tunewatch.store import schema
@@ -52,13 +51,17 @@ class DeadLetter(NamedTuple):
     closed_at: float | None  #: redelivered since
 
 
+IsWanted = Callable[[str, str, str], bool]
+"""Whether a plugin wants events of this source and type."""
+
+
 class Backlog(NamedTuple):
     """What waits for one plugin at one source."""
 
     plugin: str
     source: str
     position: int  #: up to which all is finished
-    pending: int  #: events above it, whether the plugin wants them or not
+    pending: int  #: events that wait; those that its metadata leaves out too
     oldest_at: float | None  #: unix seconds, of the first of them
     in_flight: int
     dead_letters: int  #: open ones
@@ -181,45 +184,65 @@ def dead_letters(
     return [DeadLetter(*row) for row in found]
 
 
-def backlog(connection: Connection, at_most: int) -> list[Backlog]:
+def backlog(
+    connection: Connection, at_most: int, is_wanted: IsWanted | None
+) -> list[Backlog]:
     """See `reads.Reader.backlog`."""
     marks = connection.execute(
         select(mark, source.c.name.label("source"))
         .join(source, source.c.id == mark.c.source_id)
         .order_by(mark.c.plugin, source.c.name)
     ).all()
-    return [
-        Backlog(
-            plugin=row.plugin,
-            source=row.source,
-            position=row.position,
-            pending=_pending(connection, row.source_id, row.position, at_most),
-            oldest_at=_oldest(connection, row.source_id, row.position),
-            in_flight=len(msgspec.json.decode(row.in_flight)),
-            dead_letters=_open_letters(connection, row.plugin, row.source_id),
+    found = []
+    for row in marks:
+        types = [
+            one
+            for one in connection.execute(_waiting_types(row, at_most))
+            if is_wanted is None or is_wanted(row.plugin, row.source, one.type)
+        ]
+        found.append(
+            Backlog(
+                plugin=row.plugin,
+                source=row.source,
+                position=row.position,
+                pending=sum(one.number for one in types),
+                oldest_at=min((one.oldest for one in types), default=None),
+                in_flight=len(msgspec.json.decode(row.in_flight)),
+                dead_letters=_open_letters(connection, row.plugin, row.source_id),
+            )
         )
-        for row in marks
-    ]
+    return found
 
 
-def _above(source_id: int, after: int) -> tuple[Any, Any]:
-    return schema.event.c.source_id == source_id, schema.event.c.position > after
+def _waiting_types(at: Row[Any], at_most: int) -> Select[Any]:
+    """Return the question what lies above a mark and above its lanes' cursors.
 
-
-def _pending(connection: Connection, source_id: int, after: int, at_most: int) -> int:
-    above = select(constant(1)).where(*_above(source_id, after)).limit(at_most)
-    count = select(func.count()).select_from(above.subquery())
-    return connection.scalar(count) or 0
-
-
-def _oldest(connection: Connection, source_id: int, after: int) -> float | None:
-    oldest: float | None = connection.scalar(
-        select(schema.event.c.observed_at)
-        .where(*_above(source_id, after))
-        .order_by(schema.event.c.position)
-        .limit(1)
+    Of at most so many events, because a plugin that was away for long has millions.
+    """
+    above = schema.event
+    theirs = schema.lane
+    is_theirs = and_(
+        theirs.c.plugin == at.plugin,
+        theirs.c.source_id == at.source_id,
+        theirs.c.job_key == above.c.job_key,
     )
-    return oldest
+    waiting = (
+        select(above.c.type, above.c.observed_at)
+        .select_from(above.outerjoin(theirs, is_theirs))
+        .where(
+            above.c.source_id == at.source_id,
+            above.c.position > at.position,
+            above.c.position > func.coalesce(theirs.c.cursor, 0),
+        )
+        .order_by(above.c.position)
+        .limit(at_most)
+        .subquery()
+    )
+    return select(
+        waiting.c.type,
+        func.count().label("number"),
+        func.min(waiting.c.observed_at).label("oldest"),
+    ).group_by(waiting.c.type)
 
 
 def _open_letters(connection: Connection, plugin: str, source_id: int) -> int:

@@ -15,7 +15,13 @@ from tunewatch.model import Checkpoint, MetricPoint, Snapshot
 from tunewatch.plugin import Count, JobRow
 from tunewatch.store import ledger, overview
 from tunewatch.store.carrier import Carrier
-from tunewatch.store.ledger import Backlog, DeadLetter, PluginState, StoredEvent
+from tunewatch.store.ledger import (
+    Backlog,
+    DeadLetter,
+    IsWanted,
+    PluginState,
+    StoredEvent,
+)
 from tunewatch.store.overview import FoundJob, JobPage
 from tunewatch.store.records import SourceRow
 from tunewatch.store.whereabouts import all_sources
@@ -158,9 +164,14 @@ class Reader:
             before=before,
         )
 
-    async def backlog(self, *, at_most: int = 10_000) -> list[Backlog]:
-        """Return how much waits per plugin and source, counting to `at_most`."""
-        return await self._read(ledger.backlog, at_most)
+    async def backlog(
+        self, *, is_wanted: IsWanted | None = None, at_most: int = 10_000
+    ) -> list[Backlog]:
+        """Return how much waits per plugin and source, of at most so many events.
+
+        Subscriptions are the configuration's: without `is_wanted` all events count.
+        """
+        return await self._read(ledger.backlog, at_most, is_wanted)
 
     async def plugins(self) -> list[PluginState]:
         """Return what is kept of plugins, by name."""

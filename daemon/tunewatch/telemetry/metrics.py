@@ -175,9 +175,10 @@ class Telemetry:
         else:
             self._plugins.oldest.remove_by_labels({"plugin": plugin})
 
-    def plugin_up(self, plugin: str, *, up: bool) -> None:
-        """Say whether a plugin takes events, or is probing, paused or not open."""
-        self._plugins.circuit.labels(plugin).set(0 if up else 1)
+    def plugin_asked(self, plugin: str, is_up: Callable[[], bool]) -> None:
+        """Ask at each scrape whether a plugin takes events: it turns at any moment."""
+        circuit = self._plugins.circuit.labels(plugin)
+        circuit.set_function(lambda: 0.0 if is_up() else 1.0)
 
     # --- the process -------------------------------------------------------------
 
