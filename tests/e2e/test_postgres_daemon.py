@@ -1,0 +1,155 @@
+"""The daemon on PostgreSQL: the same work, and a database that comes and goes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tomllib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+
+import pytest
+
+from support.databases import PostgresServer, postgres_server
+from support.program import Program
+from support.running import QUICK, configure, ended, eventually, running
+from support.simulated_org import simulated
+from tunewatch.testing import Receiver, SimulatedApi
+
+KEY = "sk-postgres"
+PASSWORD = "canary-database-7c1"
+SECRET = "whsec_" + base64.b64encode(b"d" * 32).decode()
+
+Scene = tuple[Program, SimulatedApi, Receiver]
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[PostgresServer]:
+    """Lend a cluster that asks for a password and that tests may stop."""
+    with postgres_server() as server:
+        server.run(f"CREATE ROLE watcher LOGIN PASSWORD '{PASSWORD}'")
+        rules = server.directory / "data" / "pg_hba.conf"
+        rules.write_text(
+            "host all watcher 127.0.0.1/32 scram-sha-256\n"
+            "host all tunewatch 127.0.0.1/32 trust\n"
+        )
+        server.run("SELECT pg_reload_conf()")
+        yield server
+
+
+@pytest.fixture
+async def scene(tmp_path, own_postgres: PostgresServer) -> AsyncIterator[Scene]:
+    program = Program(tmp_path)
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    receiver = Receiver(secrets=[SECRET])
+    url = own_postgres.create()
+    own_postgres.run(f"ALTER DATABASE {database_in(url)} OWNER TO watcher")
+    state = url.replace("tunewatch@", "watcher@")
+    async with AsyncExitStack() as stack:
+        api, url = await stack.enter_async_context(simulated(KEY))
+        hook = await stack.enter_async_context(receiver.serve())
+        configure(
+            program,
+            f'password_file = "{tmp_path}/password"\n'
+            f'[sources.a]\nbase_url = "{url}"\napi_key = "{KEY}"\n{QUICK}'
+            f'[plugins.ops]\nkind = "webhook"\nurl = "{hook}"\nsecret = "{SECRET}"\n'
+            'allow_hosts = ["127.0.0.1"]\nevents = ["*"]\n',
+            state=state,
+        )
+        yield program, api, receiver
+        if own_postgres.process is None:
+            own_postgres.start()
+
+
+async def settled(receiver: Receiver, *jobs: str) -> list[str]:
+    """Wait until jobs are told to be settled; return the ids that were accepted."""
+
+    def are_settled(got):
+        told = [one.json() for one in got]
+        return set(jobs) <= {
+            one["data"]["id"] for one in told if one["type"] == "tunewatch.job.settled"
+        }
+
+    return [one.id for one in await receiver.wait_until(are_settled, within=40)]
+
+
+async def test_it_works_with_a_password_from_a_file_and_beside_the_command_line(scene):
+    program, api, receiver = scene
+    async with running(program) as daemon:
+        job = api.add_job(project="project-0", steps=10).id
+        await settled(receiver, job)
+        listed = json.loads((await daemon.cli("jobs", "-o", "json")).out)["data"]
+        assert [one["job"]["id"] for one in listed] == [job]
+        assert (await daemon.cli("show", job)).code == 0
+        plugins = json.loads((await daemon.cli("plugins", "-o", "json")).out)["data"]
+        assert {one["state"] for one in plugins if one["name"] == "ops"} == {"up"}
+        check = await daemon.cli("check")
+        assert check.code == 0, check.out
+        assert (await daemon.cli("plugins", "pause", "ops")).code == 0
+        await daemon.logged("plugin.paused", plugin="ops")
+        assert PASSWORD not in check.out + check.err + (await daemon.cli("config")).out
+        assert await daemon.stop() == 0
+    assert PASSWORD not in daemon.said.read_text()
+
+
+async def test_a_database_that_goes_and_comes_back_loses_nothing(scene, own_postgres):
+    program, api, receiver = scene
+    async with running(program) as daemon:
+        before = api.add_job(project="project-0", steps=10).id
+        await settled(receiver, before)
+        own_postgres.stop()
+        lost = api.add_job(project="project-0", steps=10).id
+
+        async def says_so() -> bool:
+            status, report = await daemon.ready()
+            return status == 503 and report["store"]["state"] == "unavailable"
+
+        await eventually(says_so, "/readyz says that the store is away")
+        assert (await daemon.get("/livez"))[0] == 200
+        assert daemon.process.returncode is None
+        accepted = len(receiver.accepted)
+        own_postgres.start()
+        ids = await settled(receiver, before, lost)
+        assert len(ids) > accepted
+        assert len(set(ids)) == len(ids)
+
+        async def is_ready() -> bool:
+            return (await daemon.ready())[0] == 200
+
+        await eventually(is_ready, "/readyz is content again")
+        assert await daemon.stop() == 0
+    kept = own_postgres.run("SELECT count(*) FROM event", database_of(program))
+    assert int(kept[0]) == len(set(ids))
+
+
+async def test_a_start_waits_for_a_database_that_is_down(scene, own_postgres):
+    program, api, receiver = scene
+    own_postgres.stop()
+    async with running(program, wait=False) as daemon:
+        away = await daemon.logged("store.away")
+        assert PASSWORD not in json.dumps(away)
+        assert daemon.process.returncode is None
+        own_postgres.start()
+        await daemon.logged("daemon.ready")
+        job = api.add_job(project="project-0", steps=10).id
+        await settled(receiver, job)
+        assert len(daemon.log("store.away")) == 1
+        assert await daemon.stop() == 0
+
+
+async def test_a_wrong_password_is_told_without_showing_it(scene):
+    program, _, _ = scene
+    (program.directory / "password").write_text("canary-wrong-password")
+    done = await ended(program, "jobs")
+    assert done.code == 3, done.err
+    assert "canary" not in done.out + done.err
+
+
+def database_in(url: str) -> str:
+    return urlsplit(url).path[1:]
+
+
+def database_of(program: Program) -> str:
+    settings = tomllib.loads((program.directory / "tunewatch.toml").read_text())
+    return database_in(settings["daemon"]["state"])
