@@ -6,14 +6,14 @@ messages and points, checkpoints, status, settled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
 
 from tunewatch.diff import checkpoints, entries
 from tunewatch.diff.changes import TRAVELLING_FIELDS, changes
-from tunewatch.diff.state import NEW, Delta, JobState, Known, Latest, Observation
+from tunewatch.diff.remembering import remembered, told
+from tunewatch.diff.state import NEW, Delta, JobState, Known, Observation
 from tunewatch.events import (
     Happening,
     JobDiscovered,
@@ -26,7 +26,7 @@ from tunewatch.events import (
     status_type,
 )
 from tunewatch.events.identity import digest
-from tunewatch.model import Job, JobStatus, MetricPoint, job_object
+from tunewatch.model import Job, MetricPoint, job_object
 
 BACKFILLED_AFTER = 600.0
 """s: the first look at a job older than this tells history, not news."""
@@ -110,7 +110,16 @@ class _Look:
         status_changed = self._status()
         self._removed()
         is_news = bool(self.told) or bool(listed.stored)
-        after = self._after(points, status_changed=status_changed)
+        after = remembered(
+            self.before,
+            self.seen,
+            self.job,
+            points,
+            counts=self.counts,
+            is_history=self._is_backfilled(),
+        )
+        if status_changed:
+            after = told(after, self.seen, self.job)
         if self._reopens():
             self.told.insert(0, self._once(JobReopened.TYPE, self._ended(JobReopened)))
             after = replace(after, settled=False, removed=False, counts=self.counts)
@@ -252,66 +261,8 @@ class _Look:
             return False
         return seen.quiet_for is not None and seen.quiet_for >= seen.settle_window
 
-    def _after(
-        self, points: Iterable[MetricPoint], *, status_changed: bool
-    ) -> JobState:
-        before, seen, job = self.before, self.seen, self.job
-        points = list(points)
-        after = replace(
-            before,
-            silent=False,
-            counts=self.counts,
-            points=before.points + len(points),
-            step=_highest([before.step, *(p.step for p in points)]),
-            total_steps=_newest_total(before, points),
-            latest=_latest(before.latest, points),
-            started_at=self._started(points),
-            last_event_at=_highest(
-                [before.last_event_at, *(e.created_at or None for e in seen.entries)]
-            ),
-        )
-        if seen.file_id is not None and seen.file_id not in before.files:
-            after = replace(after, files=(*before.files, seen.file_id))
-        if seen.gone:
-            after = replace(after, removed=True, settled=True)
-        if status_changed:
-            ended = job.finished_at if job.state.is_terminal else None
-            at = ended or int(seen.at)
-            after = replace(after, told_status=job.status, status_changed_at=at)
-        return after
-
-    def _started(self, points: list[MetricPoint]) -> int | None:
-        """Return the earliest sign of training: first point, or seen running."""
-        signs = [p.created_at for p in points if p.created_at is not None]
-        if self.before.started_at is not None:
-            signs.append(self.before.started_at)
-        elif self.job.state is JobStatus.RUNNING and not self._is_backfilled():
-            signs.append(int(self.seen.at))
-        return min(signs, default=None)
-
 
 def _between(start: int | None, end: int | None) -> int | None:
     if start is None or end is None or end < start:
         return None
     return end - start
-
-
-def _highest(values: Iterable[int | None]) -> int | None:
-    return max((value for value in values if value is not None), default=None)
-
-
-def _newest_total(before: JobState, points: list[MetricPoint]) -> int | None:
-    totals = [p.total_steps for p in points if p.total_steps]
-    return totals[-1] if totals else before.total_steps
-
-
-def _latest(before: dict[str, Latest], points: list[MetricPoint]) -> dict[str, Latest]:
-    if not points:
-        return before
-    latest = dict(before)
-    for point in points:
-        for key, value in point.values.items():
-            held = latest.get(key)
-            if held is None or point.step >= held.step:
-                latest[key] = Latest(point.step, value)
-    return latest
