@@ -1,0 +1,147 @@
+"""Any history of commits, answers, ends, pauses and forgetting, on both databases."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from support.dispatch_model import World
+from support.judge import books_of
+
+JOBS = st.sampled_from(["ftjob-1", "ftjob-2", "ftjob-3"])
+MOODS = st.sampled_from(["accepts", "is down", "blames", "rejects", "raises", "holds"])
+WAITS = st.sampled_from([1.0, 6.0, 35.0, 140.0, 700.0, 3600.0])
+
+
+class Histories(RuleBasedStateMachine):
+    """What may happen to a store, a dispatcher and its sinks."""
+
+    def __init__(self, make_store, drop_store):
+        super().__init__()
+        self.drop_store = drop_store
+        self.url, free_leases = make_store()
+        self.world = World(self.url, free_leases)
+
+    def teardown(self):
+        try:
+            self.world.check_drained()
+        finally:
+            self.world.close()
+            self.drop_store(self.url)
+
+    @rule(looks=st.dictionaries(JOBS, st.integers(1, 4), min_size=1))
+    def looks_are_committed(self, looks):
+        said = {job: ["a step"] * count for job, count in looks.items()}
+        self.world.run(self.world.commit(said))
+
+    @rule(data=st.data(), mood=MOODS)
+    def a_sink_changes_its_mood(self, data, mood):
+        self.world.sinks[self._one(data)].mood = mood
+
+    @rule(data=st.data())
+    def a_sink_answers_what_it_holds(self, data):
+        self.world.run(self.world.release(self._one(data)))
+
+    @rule(seconds=WAITS)
+    def time_passes(self, seconds):
+        self.world.run(self.world.pass_time(seconds))
+
+    @rule(cleanly=st.booleans())
+    def the_process_ends_and_begins_anew(self, cleanly):
+        self.world.run(self.world.restart(cleanly=cleanly))
+
+    @rule(data=st.data())
+    def a_person_pauses_a_plugin(self, data):
+        self.world.run(self.world.pause(self._one(data)))
+
+    @rule(data=st.data())
+    def a_person_resumes_a_plugin(self, data):
+        self.world.run(self.world.resume(self._one(data)))
+
+    @precondition(lambda self: self.world.committed)
+    @rule(data=st.data())
+    def a_person_asks_for_an_event_again(self, data):
+        position = data.draw(st.sampled_from(sorted(self.world.committed)))
+        event_id = self.world.committed[position].id
+        self.world.run(self.world.redeliver(self._one(data), event_id))
+
+    @precondition(lambda self: len(self.world.sinks) < 3)
+    @rule()
+    def a_plugin_is_added(self):
+        self.world.run(self.world.restart(cleanly=True))
+        self.world.add_sink()
+        self.world.run(self.world.restart(cleanly=True))
+
+    @rule(older_than=st.sampled_from([0.0, 60.0, 3600.0]))
+    def what_is_old_is_forgotten(self, older_than):
+        self.world.run(self.world.forget(older_than))
+
+    @invariant()
+    def nothing_is_lost_renamed_or_out_of_order(self):
+        self.world.check()
+
+    def _one(self, data):
+        running = sorted(self.world.started)
+        return data.draw(st.sampled_from(running))
+
+
+@pytest.fixture
+def stores(request):
+    """Lend how to make and drop stores of one engine."""
+    if request.param == "sqlite":
+        with tempfile.TemporaryDirectory() as directory:
+            numbers = iter(range(10**9))
+
+            def make():
+                path = Path(directory) / f"state{next(numbers)}.db"
+                return f"sqlite:///{path}", lambda: None
+
+            yield make, lambda _url: None
+        return
+    server = request.getfixturevalue("postgres")
+    template = request.getfixturevalue("postgres_template")
+
+    def make_database():
+        url = server.create(template)
+        return url, books_of(url, server).expire_leases
+
+    yield make_database, server.drop
+
+
+def explore(stores, examples, steps):
+    run_state_machine_as_test(
+        lambda: Histories(*stores),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+ENGINES = pytest.mark.parametrize("stores", ["sqlite", "postgresql"], indirect=True)
+
+
+@ENGINES
+def test_no_history_loses_renames_or_disorders_anything(stores):
+    explore(stores, examples=10, steps=20)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(4 * 3600)
+@ENGINES
+def test_no_long_history_loses_renames_or_disorders_anything(stores):
+    explore(stores, examples=1000, steps=60)

@@ -1,0 +1,91 @@
+"""SIGTERM: in time, with exit code 0, and nothing lost; a second one at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import pytest
+
+from support.watching import until
+
+GRACE = 5.0
+OVER = 1.5
+"""s that may pass after the grace: closing the store, ending the interpreter."""
+ECHO = 0.7
+"""s after which a signal is a second one, and no echo of the first."""
+
+
+async def stops(times, staged, chance, track_record):
+    began, took = time.monotonic(), []
+    async with staged(grace=GRACE, at_once=4, sinks=8) as scene:
+        for _ in range(times):
+            await scene.receiver.silence()
+            scene.receiver.life += 1
+            await scene.daemon.start()
+            await scene.at_work()
+            await asyncio.sleep(chance.uniform(0.0, 0.5))
+            code, seconds = await scene.daemon.stop()
+            assert code == 0, scene.daemon.said()
+            took.append(seconds)
+            scene.judge.audit()
+        await scene.start()
+        await scene.play_out()
+        books = await scene.close()
+        figures = scene.figures(books) | {"runs": times}
+        repeated = sum(scene.receiver.repeats.values())
+        figures["repeated"] = f"{repeated}; longest stop {max(took):.1f} s"
+        track_record(
+            f"SIGTERM under load, {scene.engine}",
+            **figures,
+            seconds=round(time.monotonic() - began),
+        )
+        scene.acquit(books)
+    assert max(took) <= GRACE + OVER
+    assert repeated == 0, "what was out when it was told to stop was repeated"
+    assert "never retrieved" not in scene.daemon.log.read_text()
+    assert "was destroyed" not in scene.daemon.log.read_text()
+
+
+@pytest.mark.timeout(200)
+async def test_a_stop_under_load_is_in_time_and_loses_and_repeats_nothing(
+    staged, chance, track_record
+):
+    await stops(10, staged, chance, track_record)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+async def test_a_hundred_stops_under_load_are_in_time_and_lose_nothing(
+    staged, chance, track_record
+):
+    await stops(100, staged, chance, track_record)
+
+
+async def test_an_idle_daemon_stops_within_two_seconds(staged):
+    async with staged(at_once=0) as scene:
+        await scene.start()
+        code, seconds = await scene.daemon.stop()
+    assert code == 0
+    assert seconds <= 2.0
+
+
+async def test_a_second_signal_ends_it_at_once_and_loses_nothing(staged):
+    async with staged(sinks=2, grace=60.0) as scene:
+        receiver, daemon = scene.receiver, scene.daemon
+        receiver.answer = lambda _plugin: None
+        await scene.start()
+        await scene.at_work()
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGTERM)
+        await until(lambda: "daemon.told_to_stop" in daemon.said(), what="it heard")
+        await asyncio.sleep(ECHO)
+        assert daemon.process.returncode is None, "it waits for what is out"
+        code, seconds = await daemon.stop()
+        assert code == 130, daemon.said()
+        assert seconds <= 2.0
+        receiver.answer = lambda _plugin: 200
+        await scene.start()
+        await scene.play_out()
+        scene.acquit(await scene.close())

@@ -1,0 +1,159 @@
+"""The real daemon as a process: configured, started, killed, stopped.
+
+Knows the configuration file, signals and `/readyz`; nothing of what it delivers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from support.databases import free_port
+from support.program import Program
+
+KEY = "sk-simulated"
+SECRET = "whsec_" + "Zm9yIHRlc3RzIG9ubHksIDMyIGJ5dGVzIG9mIGtleSE="
+STARTED = 30.0
+"""s for a daemon to be ready, on a machine that does other things too."""
+
+
+@dataclass(slots=True, kw_only=True)
+class DaemonProcess:
+    """One daemon, one after the other: each start is a new process."""
+
+    program: Program
+    state: str
+    api_url: str
+    hooks: Mapping[str, str]  #: webhook tables: name to URL
+    grace: float = 5.0
+    delivery: str = "timeout = '10s', concurrency = 8"
+    environ: Mapping[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: asyncio.subprocess.Process | None = None
+    starts: int = 0
+
+    @property
+    def log(self) -> Path:
+        """Where everything that its processes said is kept."""
+        return self.program.directory / "daemon.log"
+
+    def configure(self) -> Path:
+        """Write the configuration file and return it."""
+        daemon = (
+            f"[daemon]\nstate = '{self.state}'\nlisten = '127.0.0.1:{self.port}'\n"
+            f"log_format = 'json'\nshutdown_grace = '{self.grace:g}s'\n"
+        )
+        source = (
+            f"[sources.research]\napi_key = '{KEY}'\nbase_url = '{self.api_url}'\n"
+            "poll_interval = '200ms'\nidle_interval = '200ms'\n"
+            "settle_window = '1s'\nrequests_per_minute = 60000\nbackfill = 'all'\n"
+        )
+        hooks = [
+            f"[plugins.{name}]\nkind = 'webhook'\nurl = '{url}'\nevents = ['*']\n"
+            f"secret = '{SECRET}'\nallow_hosts = ['127.0.0.1']\n"
+            f"delivery = {{ {self.delivery} }}\n"
+            for name, url in self.hooks.items()
+        ]
+        path = self.program.directory / "tunewatch.toml"
+        path.write_text("\n".join((daemon, source, *hooks)))
+        path.chmod(0o600)
+        return path
+
+    async def spawn(self) -> asyncio.subprocess.Process:
+        """Start a process and do not wait for it."""
+        is_over = self.process is None or self.process.returncode is not None
+        assert is_over, "the last one has to end before the next one starts"
+        config = self.configure()
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.program.command("run", "--config", str(config)),
+                env={**self.program.environ, **self.environ},
+                cwd=self.program.directory,
+                stdout=log,
+                stderr=log,
+            )
+        self.starts += 1
+        return self.process
+
+    async def start(self) -> float:
+        """Start a process, wait until it is ready; return the seconds it took."""
+        began = time.monotonic()
+        process = await self.spawn()
+        await self.ready(process)
+        return time.monotonic() - began
+
+    async def ready(self, process: asyncio.subprocess.Process) -> None:
+        """Wait until `/readyz` says 200; fail with the log if it never does."""
+        url = f"http://127.0.0.1:{self.port}/readyz"
+        deadline = time.monotonic() + STARTED
+        async with aiohttp.ClientSession() as session:
+            while True:
+                assert process.returncode is None, self.ended()
+                assert time.monotonic() < deadline, self.said()
+                with suppress(aiohttp.ClientError):
+                    async with session.get(url) as answer:
+                        if answer.status == 200:
+                            return
+                await asyncio.sleep(0.02)
+
+    async def kill(self) -> None:
+        """End it as a power cut would: SIGKILL."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+    async def stop(self, *, within: float = 30.0) -> tuple[int, float]:
+        """Send SIGTERM; return the exit code and the seconds it took."""
+        assert self.process is not None
+        assert self.process.returncode is None, self.ended()
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(within):
+            code = await self.process.wait()
+        return code, time.monotonic() - began
+
+    def ended(self) -> str:
+        """Say how it ended although nobody asked it to."""
+        code = None if self.process is None else self.process.returncode
+        return f"it ended by itself with {code}: {self.said()}"
+
+    def said(self, characters: int = 4000) -> str:
+        """Return the end of its log."""
+        return self.log.read_text()[-characters:]
+
+
+@asynccontextmanager
+async def daemon_process(
+    directory: Path,
+    *,
+    state: str,
+    api_url: str,
+    hooks: Mapping[str, str],
+    grace: float = 5.0,
+) -> AsyncIterator[DaemonProcess]:
+    """Lend a daemon that is not started yet; whatever is left of it is killed."""
+    daemon = DaemonProcess(
+        program=Program(directory),
+        state=state,
+        api_url=api_url,
+        hooks=hooks,
+        grace=grace,
+    )
+    try:
+        yield daemon
+    finally:
+        if daemon.process is not None:
+            await daemon.kill()
+
+
+def hook_names(count: int) -> Sequence[str]:
+    """Return names for so many webhook tables."""
+    return [f"hook{number:02}" for number in range(count)]

@@ -1,0 +1,179 @@
+"""The set for a fault: jobs that move, sinks that listen, a daemon, and a judge.
+
+What goes wrong, and when, is the test's; how it all ends is told here once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+from support.daemon_process import DaemonProcess, daemon_process, hook_names
+from support.databases import PostgresServer
+from support.judge import Books, Judge, books_of, told_twice
+from support.moving_jobs import MovingJobs, moving_jobs
+from support.recording_receiver import Recording, recording
+from support.watching import until
+
+STORE_LOOKS = 0.3
+"""s between looks into the store: each reads much of it."""
+_SETTLED = "SELECT count(*) FROM event WHERE type = 'tunewatch.job.settled'"
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """One daemon under fire, and everybody around it."""
+
+    url: str
+    names: list[str]
+    receiver: Recording
+    moving: MovingJobs
+    daemon: DaemonProcess
+    judge: Judge
+    ended: list[int] = field(default_factory=list)
+    """Lives of the daemon that a kill ended."""
+
+    @property
+    def engine(self) -> str:
+        """What the store runs on."""
+        return self.url.partition(":")[0]
+
+    async def start(self) -> None:
+        """Start a daemon, in a life of its own."""
+        await self.begin_life()
+        await self.daemon.start()
+
+    async def begin_life(self) -> None:
+        """Have what comes from now on counted for a new life of the daemon."""
+        await self.receiver.silence()
+        self.receiver.life += 1
+        self.judge.books.expire_leases()
+
+    async def at_work(self) -> None:
+        """Wait until this life's daemon delivers."""
+        before = self.receiver.arrivals
+        await until(lambda: self.receiver.arrivals > before, what="it delivers")
+
+    async def kill(self) -> None:
+        """Kill the daemon and look at what it left."""
+        await self.daemon.kill()
+        self.ended.append(self.receiver.life)
+        self.judge.audit()
+        # At once: waiting for what counts as delivered would take for ever.
+        broken = self.judge.false_done[:5] + self.judge.unsound
+        assert not broken, broken
+
+    async def play_out(self) -> None:
+        """Without faults: every job to its end, everything told, a fresh job too."""
+        self.moving.is_closing = True
+        self.moving.speed *= 4
+        rows = self.judge.books.rows
+        await until(lambda: not self.moving.unfinished(), within=120, what="jobs end")
+        jobs = len(self.moving.jobs)
+        await until(
+            lambda: rows(_SETTLED) == [(str(jobs),)],
+            within=60,
+            every=STORE_LOOKS,
+            what=f"{jobs} jobs are settled",
+        )
+        await self.all_delivered()
+        fresh = self.moving.add()
+        await until(
+            lambda: all(
+                (name, fresh.id) in self.receiver.newest for name in self.names
+            ),
+            what="a fresh job is told to everybody",
+        )
+
+    async def all_delivered(self) -> None:
+        """Let the API stand still until the receiver has everything."""
+        self.moving.is_frozen = True
+        await asyncio.sleep(1.0)  # what was being read then is committed by now
+        await until(
+            lambda: not self.judge.missing(),
+            within=120,
+            every=STORE_LOOKS,
+            what="all is delivered",
+        )
+        self.moving.is_frozen = False
+
+    async def close(self) -> Books:
+        """Stop the daemon in order and return the books of a finished store."""
+        await self.all_delivered()
+        self.moving.is_frozen = True
+        code, _ = await self.daemon.stop()
+        assert code == 0, self.daemon.said()
+        self.judge.audit()
+        return self.judge.read()
+
+    def repeats(self) -> list[int]:
+        """Return how many repeats each kill has cost."""
+        return [self.receiver.repeats[life] for life in self.ended]
+
+    def figures(self, books: Books) -> dict[str, object]:
+        """Return what the table tells."""
+        repeats = self.repeats() or [0]
+        lost = len(self.judge.missing())
+        return {
+            "runs": len(self.ended),
+            "lost": f"{lost} of {len(books.events) * len(self.names)}",
+            "repeated": f"{mean(repeats):.1f} a kill, most {max(repeats)}",
+            "out of order": len(self.receiver.inversions),
+        }
+
+    def acquit(self, books: Books) -> None:
+        """Fail unless everything that must always be true was true."""
+        judge, receiver = self.judge, self.receiver
+        found = {
+            "lost": judge.missing(),
+            "counted as delivered": judge.false_done,
+            "unsound": judge.unsound,
+            "invented": judge.invented(),
+            "out of order": receiver.inversions,
+            "sent twice for no reason": receiver.uncalled,
+            "other bytes": receiver.altered,
+            "other id in the header": receiver.misnamed,
+            "dead letters": books.buried,
+            "told twice": told_twice(books.events),
+        }
+        broken = {promise: cases[:5] for promise, cases in found.items() if cases}
+        assert not broken, broken
+
+
+@asynccontextmanager
+async def fault_scene(
+    directory: Path,
+    url: str,
+    server: PostgresServer,
+    chance: random.Random,
+    *,
+    sinks: int = 20,
+    at_once: int = 8,
+    grace: float = 5.0,
+) -> AsyncIterator[Scene]:
+    """Set the scene; the daemon is not started yet."""
+    names = list(hook_names(sinks))
+    async with (
+        recording(chance) as receiver,
+        moving_jobs(chance, at_once=at_once) as moving,
+        daemon_process(
+            directory / "daemon",
+            state=url,
+            api_url=moving.url,
+            hooks={name: receiver.url(name) for name in names},
+            grace=grace,
+        ) as daemon,
+    ):
+        yield Scene(
+            url=url,
+            names=names,
+            receiver=receiver,
+            moving=moving,
+            daemon=daemon,
+            judge=Judge(books=books_of(url, server), receiver=receiver, plugins=names),
+        )
