@@ -1,0 +1,121 @@
+"""A receiver in a process of its own that costs as little as a receiver can.
+
+Answers 204 to every POST and notes when the first byte of each webhook came, on the
+clock that all processes of a machine share. Paths tell it how to behave: `/hang` reads
+and never answers. It speaks just the HTTP that the clients under test send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from bench.loop import run as on_our_loop
+
+ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_ID = re.compile(rb"\r\nwebhook-id: *([^\r]+)", re.IGNORECASE)
+
+
+class _Requests(asyncio.Protocol):
+    """The requests of one connection."""
+
+    def __init__(self, came: dict[tuple[str, str], float]) -> None:
+        self._came = came  #: first byte, by path and webhook-id
+        self._buffer = b""
+        self._since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if not self._buffer:
+            self._since = time.monotonic()
+        self._buffer += data
+        while (size := self._whole()) and len(self._buffer) >= size:
+            self._answer(self._buffer[:size])
+            self._buffer = self._buffer[size:]
+
+    def _whole(self) -> int:
+        """Return the length of the first request, 0 while its head is not here."""
+        head = self._buffer.find(b"\r\n\r\n")
+        if head < 0:
+            return 0
+        found = _LENGTH.search(self._buffer, 0, head)
+        return head + 4 + (int(found[1]) if found else 0)
+
+    def _answer(self, request: bytes) -> None:
+        path = request[: request.index(b"\r\n")].split(b" ")[1].decode()
+        found = _ID.search(request)
+        if found:
+            self._came.setdefault((path, found[1].decode()), self._since)
+        if path != "/hang":
+            self._transport.write(ANSWER)
+
+
+@dataclass(slots=True)
+class LeanReceiver:
+    """The receiver as its parent sees it."""
+
+    pipe: Connection
+    port: int
+
+    def url(self, path: str = "/hook") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def took(self) -> dict[tuple[str, str], float]:
+        """Return when webhooks came, by path and id, and forget them."""
+        self.pipe.send("took")
+        came: dict[tuple[str, str], float] = self.pipe.recv()
+        return came
+
+
+def _serve(pipe: Connection) -> None:
+    came: dict[tuple[str, str], float] = {}
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Requests(came), "127.0.0.1", 0)
+        over = asyncio.Event()
+
+        def asked() -> None:
+            try:
+                pipe.recv()
+            except EOFError:
+                loop.remove_reader(pipe.fileno())
+                over.set()
+                return
+            os.set_blocking(pipe.fileno(), True)  # the loop's readers are not
+            pipe.send(came)
+            came.clear()
+
+        loop.add_reader(pipe.fileno(), asked)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await over.wait()
+
+    on_our_loop(run())
+
+
+@contextmanager
+def lean_receiver() -> Iterator[LeanReceiver]:
+    """Run the receiver until the block ends."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), name="receiver")
+    process.start()
+    theirs.close()
+    try:
+        yield LeanReceiver(ours, ours.recv())
+    finally:
+        ours.close()
+        process.join(timeout=5)
+        if process.is_alive():
+            process.kill()
+            process.join()
