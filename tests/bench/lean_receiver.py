@@ -1,8 +1,9 @@
-"""A receiver in a process of its own that costs as little as a receiver can.
+"""Receivers in a process of their own: one as people write them, one as lean as can be.
 
-Answers 204 to every POST and notes when the first byte of each webhook came, on the
-clock that all processes of a machine share. Paths tell it how to behave: `/hang` reads
-and never answers. It speaks just the HTTP that the clients under test send.
+Both answer 204 to every POST and note when each webhook came, on the clock that all
+processes of a machine share. The lean one notes the first byte and speaks just the HTTP
+that the clients under test send; paths tell it how to behave: `/hang` reads and never
+answers. The usual one is an aiohttp server.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+
+from aiohttp import web
 
 from bench.loop import run as on_our_loop
 
@@ -77,12 +80,28 @@ class LeanReceiver:
         return came
 
 
-def _serve(pipe: Connection) -> None:
+async def _lean_server(came: dict[tuple[str, str], float]) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: _Requests(came), "127.0.0.1", 0)
+
+
+async def _usual_server(came: dict[tuple[str, str], float]) -> asyncio.Server:
+    async def received(request: web.BaseRequest) -> web.Response:
+        await request.read()
+        name = request.headers.get("webhook-id", "")
+        came.setdefault((request.path, name), time.monotonic())
+        return web.Response(status=204)
+
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(web.Server(received), "127.0.0.1", 0)
+
+
+def _serve(pipe: Connection, *, is_lean: bool) -> None:
     came: dict[tuple[str, str], float] = {}
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Requests(came), "127.0.0.1", 0)
+        server = await (_lean_server(came) if is_lean else _usual_server(came))
         over = asyncio.Event()
 
         def asked() -> None:
@@ -103,12 +122,19 @@ def _serve(pipe: Connection) -> None:
     on_our_loop(run())
 
 
+def usual_receiver() -> AbstractContextManager[LeanReceiver]:
+    """Run an aiohttp receiver until the block ends."""
+    return lean_receiver(is_lean=False)
+
+
 @contextmanager
-def lean_receiver() -> Iterator[LeanReceiver]:
+def lean_receiver(*, is_lean: bool = True) -> Iterator[LeanReceiver]:
     """Run the receiver until the block ends."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), name="receiver")
+    process = context.Process(
+        target=_serve, args=(theirs,), kwargs={"is_lean": is_lean}, name="receiver"
+    )
     process.start()
     theirs.close()
     try:

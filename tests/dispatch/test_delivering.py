@@ -20,11 +20,6 @@ from tunewatch.dispatch import Parcels
 from tunewatch.plugin import Derived, Reject
 
 
-@pytest.fixture
-def sqlite_url(tmp_path):
-    return f"sqlite:///{tmp_path / 'state.db'}"
-
-
 async def test_an_event_reaches_a_subscribed_plugin_and_the_mark_follows(store_url):
     async with desk(store_url) as d:
         sink, tally = Recorder(), Tally()

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.dispatching import HandClock, Recorder, gate
-from tunewatch.dispatch.gate import Seat
 from tunewatch.dispatch.patience import (
     LONGEST_WAIT,
     OF_ITS_OWN,
@@ -15,6 +14,7 @@ from tunewatch.dispatch.patience import (
     asked,
     probe_wait,
 )
+from tunewatch.dispatch.seats import Seat
 
 
 def seated(ops, woken=None):

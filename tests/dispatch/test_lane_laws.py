@@ -12,7 +12,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tunewatch.dispatch.track import Ordeal, Track
+from tunewatch.dispatch.lane import Ordeal
+from tunewatch.dispatch.track import Track
 
 JOBS = st.integers(1, 4)
 

@@ -18,11 +18,6 @@ from support.dispatching import (
 from tunewatch.plugin import Pause, Reject, Retry
 
 
-@pytest.fixture
-def sqlite_url(tmp_path):
-    return f"sqlite:///{tmp_path / 'state.db'}"
-
-
 class Receiver:
     """Answers by what is set: raises for all, or for some messages only."""
 

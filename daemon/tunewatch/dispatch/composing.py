@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tunewatch.dispatch.feed import Feed, Flight, lane_row
+from tunewatch.dispatch.feed import Feed, Flight
+from tunewatch.dispatch.lane_rows import row_of
 from tunewatch.dispatch.parcels import Parcel, Parcels
 from tunewatch.store.lane_records import Ask, Conclusion, Group, LaneRow, Settled, Turn
 
@@ -55,7 +56,9 @@ def compose(
         plugins=tuple(
             gate.row() for gate in gates.values() if gate.version != gate.saved
         ),
-        answered=tuple(done for feed in feeds for done in feed.take_answered()),
+        answered=tuple(
+            done for feed in feeds for done in feed.redeliveries.take_answered()
+        ),
     )
     is_empty = not (group.turns or group.conclusions or group.plugins or group.answered)
     return None if is_empty else group
@@ -72,7 +75,7 @@ def _turn(feed: Feed, picked: Sequence[Flight]) -> Turn:
         mark=writing.mark,
         in_flight=tuple(mark for mark in out if mark is not None),
         asks=tuple(_ask(feed, flight) for flight in picked if not flight.position),
-        rows=tuple(lane_row(key, change) for key, change in writing.rows),
+        rows=tuple(row_of(key, change) for key, change in writing.rows),
         gone=tuple(writing.gone),
         sweep=writing.sweep,
         burials=burials,

@@ -13,18 +13,16 @@ import structlog
 
 from tunewatch.clock import Clock
 from tunewatch.dispatch.calls import Outcome, Verdict
-from tunewatch.dispatch.gate import Gate, Permit, Seat
+from tunewatch.dispatch.gate import Gate, Permit
+from tunewatch.dispatch.lane import Lane, Ordeal
 from tunewatch.dispatch.observer import Observer
 from tunewatch.dispatch.parcels import Parcel
-from tunewatch.dispatch.patience import (
-    CRASHES,
-    OF_ITS_OWN,
-    OF_THE_EVENT,
-    Schedule,
-)
+from tunewatch.dispatch.patience import OF_ITS_OWN, OF_THE_EVENT, Schedule
+from tunewatch.dispatch.redeliveries import Redeliveries
+from tunewatch.dispatch.seats import Seat
 from tunewatch.dispatch.subscription import Subscription
-from tunewatch.dispatch.track import Change, Lane, Ordeal, Track
-from tunewatch.store.lane_records import Burial, LaneRow
+from tunewatch.dispatch.track import Track
+from tunewatch.store.lane_records import Burial
 from tunewatch.store.redelivery import Redelivery
 
 _log = structlog.get_logger(__name__)
@@ -65,18 +63,15 @@ class Feed:
     track: Track = field(default_factory=lambda: Track(0, 0))
     flights: dict[int, Flight] = field(default_factory=dict)  #: by lane
     burials: list[Burial] = field(default_factory=list)
-    answered: list[tuple[int, int | None]] = field(default_factory=list)
-    redeliveries: dict[int, Redelivery] = field(default_factory=dict)
-    kept: dict[int, LaneRow] = field(default_factory=dict)
-    """Rows of redeliveries from before this process, until their request is read."""
-    kept_suspects: set[int] = field(default_factory=set)
     has_landed: bool = False  #: something came back since the last writing
     is_burying: bool = False
     defect: str | None = None  #: the last one that was logged
+    redeliveries: Redeliveries = field(init=False)
     subscription: Subscription = field(init=False)
 
     def __post_init__(self) -> None:
         """Compile the subscription. Raises ValueError for an unknown group."""
+        self.redeliveries = Redeliveries(self.name, self.clock)
         self.subscription = Subscription(self.gate)
         self.seat.waiting_lanes = self._waiting_lanes
 
@@ -130,7 +125,7 @@ class Feed:
         """Take in what comes next in a lane; a redelivery without it is done."""
         self.track.learn(lane, positions, more=more)
         if not positions and lane.key < 0:
-            self.end_redelivery(lane.key)
+            self.redeliveries.end(lane.key)
 
     # What becomes of it
 
@@ -202,46 +197,10 @@ class Feed:
             _log.warning("delivery.buried", plugin=self.name, reason=reason)
         self._finish(lane, last)
 
-    # Redeliveries
-
     def redeliver(self, asked: Redelivery) -> None:
         """Take up a redelivery; the same one twice is one."""
-        key = -asked.request
-        if key in self.redeliveries:
-            return
-        self.redeliveries[key] = asked
-        row = self.kept.pop(key, LaneRow(key, asked.first - 1))
-        ordeal, until = self.ordeal_of(row)
-        if row.crashes >= CRASHES:
-            _log.error("redelivery.given_up", plugin=self.name, request=asked.request)
-            self.answered.append((asked.request, None))
-            del self.redeliveries[key]
-            return
-        cursor = max(row.cursor, asked.first - 1)
-        if key in self.kept_suspects:
-            self.track.suspects.append(key)
-        self.track.restore(key, cursor, (), more=True, ordeal=ordeal, until=until)
-        self.seat.wake()
-
-    def ordeal_of(self, row: LaneRow) -> tuple[Ordeal | None, float | None]:
-        """Return the trouble that a row tells of, and the monotonic end of its wait.
-
-        A wait is never longer than it was, whatever the wall clock says.
-        """
-        if not row.troubled:
-            return None, None
-        ordeal = Ordeal(
-            row.tries,
-            row.first_failure_at,
-            row.wait,
-            row.wait_until,
-            row.crashes,
-            row.last_error,
-        )
-        if row.wait is None or row.wait_until is None:
-            return ordeal, None
-        left = min(row.wait, row.wait_until - self.clock.now())
-        return ordeal, (self.clock.monotonic() + left) if left > 0 else None
+        if self.redeliveries.take_up(asked, self.track):
+            self.seat.wake()
 
     # Within
 
@@ -263,26 +222,12 @@ class Feed:
     def _finish(self, lane: Lane, position: int | None = None) -> None:
         self.track.finish(lane, position)
         if lane.key < 0 and lane.key not in self.track.lanes:
-            self.end_redelivery(lane.key)
-
-    def end_redelivery(self, key: int) -> None:
-        """Note that a redelivery is done: its request goes, its letter is closed."""
-        asked = self.redeliveries.pop(key, None)
-        if asked is not None:
-            self.answered.append((asked.request, asked.letter))
-
-    def take_answered(self) -> list[tuple[int, int | None]]:
-        """Return the requests that are done and not written yet."""
-        done, self.answered = self.answered, []
-        return done
+            self.redeliveries.end(lane.key)
 
     def _bury(self, flight: Flight, reason: str, why: str) -> None:
         lane, position = flight.lane, flight.position
         assert position is not None  # noqa: S101 - it went out
-        asked = self.redeliveries.get(lane.key)
-        if asked is not None and asked.letter is not None and asked.is_single:
-            # The letter it came from stays open: another would say the same.
-            self.redeliveries[lane.key] = asked._replace(letter=None)
+        if self.redeliveries.leave_open(lane.key):
             self._finish(lane)
             return
         self.give_up(lane, position, position, reason, why)
@@ -306,20 +251,3 @@ class Feed:
             last_error=outcome.reason,
         )
         self.track.suffer(lane, ordeal, until=self.clock.monotonic() + wait)
-
-
-def lane_row(key: int, change: Change) -> LaneRow:
-    """Return a lane as it is kept."""
-    ordeal = change.ordeal
-    if ordeal is None:
-        return LaneRow(key, change.cursor)
-    return LaneRow(
-        key,
-        change.cursor,
-        ordeal.tries,
-        ordeal.first_failure_at,
-        ordeal.wait,
-        ordeal.wait_until,
-        ordeal.crashes,
-        ordeal.last_error,
-    )

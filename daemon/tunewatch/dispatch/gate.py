@@ -7,7 +7,6 @@ paused, how many deliveries may be out, how fast. Knows no lane and no store.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import structlog
@@ -15,7 +14,8 @@ from msgspec import Struct
 
 from tunewatch.clock import Clock
 from tunewatch.dispatch.pacing import Ramp, Rate
-from tunewatch.dispatch.patience import asked, probe_wait
+from tunewatch.dispatch.probing import Probes
+from tunewatch.dispatch.seats import Seat, Seats
 from tunewatch.host import Instance
 from tunewatch.plugin import Reactor, Sink, View
 from tunewatch.store.lane_records import PluginRow
@@ -45,14 +45,6 @@ class Permit(NamedTuple):
     is_probe: bool
 
 
-@dataclass(slots=True, eq=False)
-class Seat:
-    """One dispatcher's place at a gate."""
-
-    wake: Callable[[], None]
-    waiting_lanes: Callable[[], int] = lambda: 0
-
-
 class Gate:
     """See the module. `jitter` returns numbers in [0, 1)."""
 
@@ -73,15 +65,11 @@ class Gate:
         self._reason: str | None = None
         self._since = clock.now()
         self._closed: str | None = "not open yet"
-        self._retry_at = 0.0  # monotonic
-        self._failures = 0
-        self._trouble_since_call = 0
-        self._probe_is_out = False
+        self._probes = Probes()
         self._ramp = Ramp(instance.concurrency)
         self._rate = Rate(instance.rate)
         self._out = 0
-        self._seats: list[Seat] = []
-        self._queue: list[Seat] = []
+        self._seats = Seats()
 
     # The plugin itself, in the hands of whoever opens it
 
@@ -91,7 +79,7 @@ class Gate:
         self.is_deaf = not self.is_reactor and not hasattr(target, "deliver")
         self.target = None if self.is_deaf else target  # type: ignore[assignment]
         self._closed = None
-        self._wake_all()
+        self._seats.wake_all()
 
     def closed(self, reason: str) -> None:
         """Note that the plugin is not open: nothing goes out until it is."""
@@ -107,7 +95,7 @@ class Gate:
             _log.warning("plugin.paused", plugin=self.instance.name, reason=reason)
         self._turn("paused", reason)
         self.version += 1
-        self._wake_all()
+        self._seats.wake_all()
 
     def resume(self) -> None:
         """Let deliveries go on; the receiver is ramped up."""
@@ -141,30 +129,25 @@ class Gate:
 
     def join(self, seat: Seat) -> None:
         """Seat a dispatcher."""
-        self._seats.append(seat)
+        self._seats.join(seat)
 
     def leave(self, seat: Seat) -> None:
         """Unseat a dispatcher."""
-        self._seats.remove(seat)
-        self.content(seat)
+        self._seats.leave(seat)
 
     def content(self, seat: Seat) -> None:
         """Note that a dispatcher wants nothing more for now: others need not wait."""
-        if seat in self._queue:
-            self._queue.remove(seat)
-            self._wake_queue()
+        self._seats.content(seat)
 
     def admit(self, seat: Seat) -> Permit | None:
         """Let one call out, or remember who asked and wake it when it may."""
-        if not self.is_passable or not self._has_turn(seat):
+        if not self.is_passable or not self._seats.take_turn(seat, free=self._room()):
             return None
-        if seat in self._queue:
-            self._queue.remove(seat)
         self._rate.spend(self._clock.monotonic())
         self._out += 1
         self.calls += 1
         is_probe = self._state == "probing"
-        self._probe_is_out = is_probe
+        self._probes.is_out = is_probe
         return Permit(self.calls, is_probe)
 
     @property
@@ -182,15 +165,15 @@ class Gate:
         if not self.is_passable:
             return None
         if self._state == "probing":
-            return None if self._probe_is_out else self._retry_at
+            return self._probes.next_at()
         return self._rate.next_at()
 
     def withdraw(self, permit: Permit) -> None:
         """Give a permit back that was not used, or whose call says nothing."""
         self._out -= 1
         if permit.is_probe:
-            self._probe_is_out = False
-        self._wake_queue()
+            self._probes.is_out = False
+        self._seats.wake_queue()
 
     # What became of them
 
@@ -208,18 +191,17 @@ class Gate:
         now = self._clock.monotonic()
         if self._state == "up":
             self._turn("probing", reason)
-            self._trouble_since_call = self.calls
-            self._failures = 1
-            self._retry_at = now + probe_wait(1, after, self._jitter())
+            self._probes.begin(
+                now, calls=self.calls, after=after, jitter=self._jitter()
+            )
             _log.warning(
                 "plugin.trouble_began", plugin=self.instance.name, reason=reason
             )
         elif permit.is_probe:
-            self._failures += 1
             self._reason = reason if self._state == "probing" else self._reason
-            self._retry_at = now + probe_wait(self._failures, after, self._jitter())
+            self._probes.failed(now, after=after, jitter=self._jitter())
         else:  # it was out already when the trouble began
-            self._retry_at = max(self._retry_at, now + asked(after))
+            self._probes.put_off(now, after=after)
         self.withdraw(permit)
 
     def is_taking(self) -> bool:
@@ -233,7 +215,7 @@ class Gate:
             state, reason = "probing", self._closed
         retry_at = None
         if self._state == "probing" and self._closed is None:
-            left = max(0.0, self._retry_at - self._clock.monotonic())
+            left = max(0.0, self._probes.due - self._clock.monotonic())
             retry_at = self._clock.now() + left
         return GateState(
             name=self.instance.name,
@@ -242,32 +224,22 @@ class Gate:
             reason=reason,
             since=self._since,
             in_flight=self._out,
-            waiting_lanes=sum(seat.waiting_lanes() for seat in self._seats),
+            waiting_lanes=self._seats.waiting_lanes,
             retry_at=retry_at,
         )
 
     # Within
 
-    def _has_turn(self, seat: Seat) -> bool:
-        """Whether there is room now, for this one before those who wait longer."""
-        free = self._room()
-        ahead = self._queue.index(seat) if seat in self._queue else len(self._queue)
-        if free > ahead:
-            return True
-        if seat not in self._queue:
-            self._queue.append(seat)
-        return False
-
     def _room(self) -> int:
         now = self._clock.monotonic()
         if self._state == "probing":
-            return 0 if self._probe_is_out or now < self._retry_at else 1
+            return 1 if self._probes.may_go(now) else 0
         if not self._rate.is_free(now):
             return 0
         return max(0, self._ramp.limit - self._out)
 
     def _answered(self, permit: Permit, *, accepted: bool) -> None:
-        if self._state == "probing" and permit.number > self._trouble_since_call:
+        if self._state == "probing" and self._probes.is_newer(permit.number):
             self._recovered("plugin.trouble_ended")
         elif accepted:
             self._ramp.climb()
@@ -278,18 +250,10 @@ class Gate:
         _log.info(event, plugin=self.instance.name, reason=self._reason)
         self._turn("up", None)
         self._ramp.begin()
-        self._probe_is_out = False
-        self._wake_all()
+        self._probes.is_out = False
+        self._seats.wake_all()
 
     def _turn(self, state: Condition, reason: str | None) -> None:
         self._state = state
         self._reason = reason
         self._since = self._clock.now()
-
-    def _wake_queue(self) -> None:
-        for seat in self._queue:
-            seat.wake()
-
-    def _wake_all(self) -> None:
-        for seat in self._seats:
-            seat.wake()

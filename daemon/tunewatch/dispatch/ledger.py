@@ -38,6 +38,7 @@ class Ledger:
     ) -> None:
         self.until: float | None = None
         self.paused_reason: str | None = None
+        self.doubts = 0  #: writes whose outcome was unknown for a while
         self._carrier = carrier
         self._source = source
         self._clock = clock
@@ -59,6 +60,7 @@ class Ledger:
             try:
                 done = await self._carrier.write(attempt(again), committed=committed)
             except StoreUnavailable as fault:
+                self.doubts += 1
                 await self._hold(fault, pause)
                 pause, again = min(pause * 2, LONGEST_PAUSE), True
             else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tunewatch.dispatch.feed import Feed
+from tunewatch.dispatch.lane_rows import ordeal_of
 from tunewatch.dispatch.patience import CRASHES
 from tunewatch.dispatch.track import Track
 from tunewatch.store.lane_records import LaneRow
@@ -29,7 +30,7 @@ def load(
     track = feed.track = Track(mark, max(mark, seen))
     rows = {row.job_key: row for row in found.lanes}
     track.rows = {key: row.cursor for key, row in rows.items()}
-    feed.kept = {key: row for key, row in rows.items() if key < 0}
+    feed.redeliveries.kept = {key: row for key, row in rows.items() if key < 0}
     wanted: dict[int, list[Pending]] = {}
     for part in pending:
         if feed.subscription.wants(
@@ -51,7 +52,7 @@ def _restore(feed: Feed, row: LaneRow, parts: list[Pending]) -> None:
     if all(part.first > cursor for part in left):
         upcoming = [min(part.first for part in left)]
     more = not upcoming or max(part.last for part in left) > upcoming[0]
-    ordeal, until = feed.ordeal_of(row)
+    ordeal, until = ordeal_of(row, feed.clock)
     feed.track.restore(
         row.job_key, cursor, upcoming, more=more, ordeal=ordeal, until=until
     )
@@ -60,7 +61,7 @@ def _restore(feed: Feed, row: LaneRow, parts: list[Pending]) -> None:
 def _suspect(feed: Feed, item: int, suspects: dict[int, EventRef]) -> None:
     """Let what was out at an unclean end go first and alone, or give it up."""
     if item < 0:
-        feed.kept_suspects.add(item)
+        feed.redeliveries.kept_suspects.add(item)
         return
     ref = suspects.get(item)
     lane = feed.track.lanes.get(ref.job_key) if ref is not None else None

@@ -1,4 +1,4 @@
-"""Which deliveries go out next: suspects first and alone, then whatever may.
+"""Which deliveries go out next, and when: suspects first and alone, then all that may.
 
 After an unclean end what was in flight goes out one at a time over all plugins of the
 source, so that the next end tells which event it was. Pure but for the feeds.
@@ -40,6 +40,26 @@ def alone_until(feeds: Sequence[Feed]) -> float | None:
     """Return the monotonic time until which the suspect that is out stays alone."""
     times = (flight.began + PATIENCE for flight in _suspects_out(feeds))
     return max(times, default=None)
+
+
+def next_due(feeds: Sequence[Feed], now: float, *, latest: float) -> float:
+    """Return the monotonic time when there may be something to do."""
+    times = [latest]
+    if (alone := alone_until(feeds)) is not None:
+        times.append(alone)
+    for feed in feeds:
+        times.append(feed.track.next_due() or latest)
+        if feed.track.has_ready:
+            at = feed.gate.next_at()
+            times.append(latest if at is None or at <= now else at)
+    return min(times)
+
+
+def is_busy(feeds: Sequence[Feed]) -> bool:
+    """Whether anything is out, or could go out at once."""
+    return any(
+        feed.flights or (feed.track.has_ready and feed.gate.is_up) for feed in feeds
+    )
 
 
 def _trust_the_slow(feeds: Sequence[Feed], now: float) -> None:

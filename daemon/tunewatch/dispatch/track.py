@@ -10,88 +10,26 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 
 from tunewatch.dispatch.floors import Floors
+from tunewatch.dispatch.lane import Lane, Ordeal, Standing
+from tunewatch.dispatch.unwritten import Change, Unwritten, Writing
 
 AHEAD = 32
 """Positions a lane keeps in memory; what lies behind is asked for when it is near."""
 
 
-class Standing(Enum):
-    """What a lane is doing."""
-
-    READY = "ready"
-    OUT = "out"  #: its head is being delivered, or what came of it is being written
-    WAITING = "waiting"  #: for a time that it owes to its own trouble
-
-
-@dataclass(slots=True)
-class Ordeal:
-    """The trouble that the head of a lane has had."""
-
-    tries: int = 0
-    first_failure_at: float | None = None  #: unix seconds
-    wait: float | None = None  #: s, the length of the wait
-    wait_until: float | None = None  #: unix seconds
-    crashes: int = 0
-    last_error: str | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """The events of one job that are on their way to one plugin, in order."""
-
-    key: int  #: the job's; below 0: a redelivery
-    cursor: int  #: position finished
-    upcoming: list[int]  #: the next wanted positions
-    more: bool = False  #: there may be further ones after `upcoming`
-    standing: Standing = Standing.READY
-    queued: bool = False
-    attempts: int = 0  #: of the head, in this process
-    failed_call: int | None = None  #: calls begun when the receiver last refused it
-    ordeal: Ordeal | None = None
-    until: float = 0.0  #: monotonic s, if it waits
-
-    @property
-    def floor(self) -> int:
-        """The lowest position that may be unfinished."""
-        return self.upcoming[0] if self.upcoming else self.cursor + 1
-
-
-@dataclass(slots=True)
-class Change:
-    """What is to be written of a lane."""
-
-    cursor: int
-    ordeal: Ordeal | None
-
-
-@dataclass(slots=True, kw_only=True)
-class Writing:
-    """What is to be written of all lanes, and the mark that goes with it."""
-
-    mark: int
-    rows: list[tuple[int, Change]]
-    gone: list[int]
-    sweep: bool
-
-
-@dataclass(slots=True)
 class Track:
     """See the module. `seen`: everything up to there was judged."""
 
-    mark_written: int
-    seen: int
-    lanes: dict[int, Lane] = field(default_factory=dict)
-    rows: dict[int, int] = field(default_factory=dict)  #: kept lanes and their cursors
-    suspects: deque[int] = field(default_factory=deque)  #: keys: one at a time, first
-    _ready: deque[Lane] = field(default_factory=deque)
-    _waiting: list[tuple[float, int]] = field(default_factory=list)
-    _floors: Floors = field(default_factory=Floors)
-    _changes: dict[int, Change] = field(default_factory=dict)
-    _kept_since_sweep: int = 0
+    def __init__(self, mark_written: int, seen: int) -> None:
+        self.seen = seen
+        self.lanes: dict[int, Lane] = {}
+        self.suspects: deque[int] = deque()  #: keys: one at a time, first
+        self._ready: deque[Lane] = deque()
+        self._waiting: list[tuple[float, int]] = []
+        self._floors = Floors()
+        self._unwritten = Unwritten(mark_written, self.lanes)
 
     # What comes in
 
@@ -195,7 +133,7 @@ class Track:
         lane.attempts = 0
         lane.failed_call = None
         lane.ordeal = None
-        self._changes[lane.key] = Change(lane.cursor, None)
+        self._unwritten.changes[lane.key] = Change(lane.cursor, None)
         if lane.upcoming or lane.more:
             self._raise_floor(lane)
             self._queue(lane)
@@ -209,7 +147,7 @@ class Track:
     def suffer(self, lane: Lane, ordeal: Ordeal, *, until: float) -> None:
         """Let a lane wait for the trouble of its head, until a monotonic time."""
         lane.ordeal = ordeal
-        self._changes[lane.key] = Change(lane.cursor, ordeal)
+        self._unwritten.changes[lane.key] = Change(lane.cursor, ordeal)
         self._put_off(lane, until)
 
     def clear(self) -> None:
@@ -226,41 +164,34 @@ class Track:
 
     # What is written
 
+    @property
+    def mark_written(self) -> int:
+        """The mark that is in the store."""
+        return self._unwritten.mark
+
+    @property
+    def rows(self) -> dict[int, int]:
+        """The lanes that are kept in the store, and their cursors."""
+        return self._unwritten.rows
+
+    @rows.setter
+    def rows(self, rows: dict[int, int]) -> None:
+        self._unwritten.rows = rows
+
     def mark(self) -> int:
         """Return the position up to which everything wanted is finished."""
         floor = self._floors.lowest(self._floor_of)
         done = self.seen if floor is None else floor - 1
-        return max(self.mark_written, done)
+        return max(self._unwritten.mark, done)
 
     def has_news(self, *, lag: int) -> bool:
         """Whether there is something to write, be it only a mark far behind."""
-        if self._changes:
-            return True
-        mark = self.mark()
-        passed = mark > self.mark_written
-        return passed and (bool(self.rows) or mark - self.mark_written >= lag)
+        unwritten = self._unwritten
+        return bool(unwritten.changes) or unwritten.is_behind(self.mark(), lag=lag)
 
     def write(self) -> Writing:
         """Return what is to be written, as written from then on."""
-        mark = self.mark()
-        rows: list[tuple[int, Change]] = []
-        gone: list[int] = []
-        for key, change in self._changes.items():
-            if change.ordeal is not None or (key >= 0 and change.cursor > mark):
-                rows.append((key, change))
-                self.rows[key] = change.cursor
-                self._kept_since_sweep += 1
-            elif self._still_redelivers(key):
-                rows.append((key, change))
-                self.rows[key] = change.cursor
-            elif self.rows.pop(key, None) is not None:
-                gone.append(key)
-        self._changes.clear()
-        sweep = mark > self.mark_written and self._sweep_is_due()
-        self.mark_written = mark
-        if sweep:
-            self._forget_passed(mark)
-        return Writing(mark=mark, rows=rows, gone=gone, sweep=sweep)
+        return self._unwritten.write(self.mark())
 
     # What one may ask
 
@@ -312,24 +243,3 @@ class Track:
         for lane in self.lanes.values():
             if lane.key >= 0:
                 yield lane.floor, lane.key
-
-    def _still_redelivers(self, key: int) -> bool:
-        return key < 0 and key in self.lanes
-
-    def _sweep_is_due(self) -> bool:
-        kept = len(self.rows)
-        return bool(kept) and (
-            not self.lanes or self._kept_since_sweep >= max(64, kept // 2)
-        )
-
-    def _forget_passed(self, mark: int) -> None:
-        self._kept_since_sweep = 0
-        self.rows = {
-            key: cursor
-            for key, cursor in self.rows.items()
-            if cursor > mark or key < 0 or self._is_troubled(key)
-        }
-
-    def _is_troubled(self, key: int) -> bool:
-        lane = self.lanes.get(key)
-        return lane is not None and lane.ordeal is not None

@@ -6,6 +6,7 @@ Encoding happens once, at commit; every later delivery sends those very bytes.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -76,8 +77,12 @@ _common_fields = frozenset(Common.__struct_fields__)
 
 def iso(seconds: float) -> str:
     """Return unix seconds as ISO 8601 in UTC, to the second."""
-    moment = datetime.fromtimestamp(int(seconds), UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _iso(int(seconds))
+
+
+@lru_cache(maxsize=1024)  # many events share a second
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def encode(event: Event) -> bytes:

@@ -154,6 +154,10 @@ class Journal:
         """Note that a commit for a source may have happened without being told."""
         self._doubtful.add(source_id)
 
+    def is_doubtful(self, source_id: int) -> bool:
+        """Whether events of a source may be committed that nobody was told of yet."""
+        return source_id in self._doubtful
+
     def missed(self, connection: Connection, held: Fence) -> list[EventRef]:
         """Return events that may have been committed without anybody being told.
 

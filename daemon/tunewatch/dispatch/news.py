@@ -1,0 +1,96 @@
+"""What was committed, told to every plugin that wants it: in commit order.
+
+What the journal announces is believed as long as it is whole (see `hearsay`); else the
+store's own order is read, so that nothing comes out of order or is missed. Knows no
+gate and no delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from tunewatch.dispatch.feed import Feed
+from tunewatch.dispatch.hearsay import Hearsay
+from tunewatch.dispatch.ledger import Ledger
+from tunewatch.dispatch.parcels import Parcels
+from tunewatch.store import waiting
+from tunewatch.store.records import EventRef, Fence
+from tunewatch.store.waiting import Headline
+
+MOST = 1000
+"""Events read at once."""
+
+
+class News:
+    """See the module. `seen`: every position up to there was told."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        feeds: Sequence[Feed],
+        parcels: Parcels,
+        *,
+        fence: Fence,
+        rouse: Callable[[], None],
+        is_doubtful: Callable[[], bool],
+    ) -> None:
+        self.seen = 0
+        self.is_expected = False
+        self._ledger = ledger
+        self._source_id = fence.source_id
+        self._feeds = feeds
+        self._parcels = parcels
+        self._rouse = rouse
+        self._hearsay = Hearsay(is_doubtful)
+        self._doubts = ledger.doubts
+
+    def heard(self, refs: Sequence[EventRef]) -> None:
+        """Take note of a commit; its bodies need not be read again."""
+        mine = [ref for ref in refs if ref.source_id == self._source_id]
+        if mine:
+            self._parcels.add(mine)
+            self._hearsay.note(mine)
+            self.expect()
+
+    def expect(self) -> None:
+        """Note that there may be something."""
+        self.is_expected = True
+        self._rouse()
+
+    async def absorb(self) -> None:
+        """Take in what was committed, if anything may have been."""
+        if not self.is_expected:
+            return
+        self.is_expected = False
+        if self._ledger.doubts != self._doubts:
+            self._doubts = self._ledger.doubts
+            self._hearsay.distrust()
+        news = self._hearsay.take(self.seen)
+        if news is None:
+            news = await self._read()
+        for one in news:
+            self.seen = one.position
+            for feed in self._feeds:
+                if feed.subscription.wants(
+                    one.type, one.derived
+                ) and feed.subscription.wants_job(one.job_key, one.metadata):
+                    feed.track.arrive(one.job_key, one.position)
+                else:
+                    feed.track.pass_by(one.position)
+
+    def look_up(self) -> None:
+        """Read the store next time, whatever was heard: a net under hearsay."""
+        self._hearsay.distrust()
+        self.expect()
+
+    async def _read(self) -> list[Headline]:
+        self._hearsay.begin()
+        read = partial(
+            waiting.news, source_id=self._source_id, after=self.seen, most=MOST
+        )
+        news = await self._ledger.read(read)
+        if len(news) == MOST:
+            self._hearsay.distrust()
+            self.expect()
+        return news
