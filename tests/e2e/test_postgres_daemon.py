@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
 from support.databases import PostgresServer, postgres_server
 from support.program import Program
-from support.running import QUICK, configure, ended, eventually, running
+from support.running import QUICK, Running, configure, ended, eventually, running
 from support.simulated_org import simulated
 from tunewatch.testing import Receiver, SimulatedApi
 
@@ -130,12 +131,24 @@ async def test_a_start_waits_for_a_database_that_is_down(scene, own_postgres):
         away = await daemon.logged("store.away")
         assert PASSWORD not in json.dumps(away)
         assert daemon.process.returncode is None
+        await eventually(lambda: answers(daemon), "probes are answered meanwhile")
+        status, report = await daemon.ready()
+        assert (status, report["store"]["state"]) == (503, "unavailable")
         own_postgres.start()
         await daemon.logged("daemon.ready")
         job = api.add_job(project="project-0", steps=10).id
         await settled(receiver, job)
         assert len(daemon.log("store.away")) == 1
         assert await daemon.stop() == 0
+
+
+async def answers(daemon: Running) -> bool:
+    """Whether the liveness probe is content."""
+    try:
+        status, _, _ = await daemon.get("/livez")
+    except aiohttp.ClientError:
+        return False
+    return status == 200
 
 
 async def test_a_wrong_password_is_told_without_showing_it(scene):

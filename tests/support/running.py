@@ -155,17 +155,17 @@ async def running(
     ):
         daemon = Running(program, process, port, said, session)
         if wait:
-            await eventually(lambda: _answers(daemon), "the daemon answers")
+            await eventually(lambda: _has_started(daemon), "the daemon has started")
         yield daemon
 
 
-async def _answers(daemon: Running) -> bool:
+async def _has_started(daemon: Running) -> bool:
     assert daemon.process.returncode is None, daemon.said.read_text()
     try:
-        await daemon.get("/livez")
+        _, report = await daemon.ready()
     except aiohttp.ClientError:
         return False
-    return True
+    return "it is starting" not in report["reasons"]
 
 
 async def ended(program: Program, *arguments: str) -> Ended:

@@ -96,7 +96,10 @@ class _Daemon:
         }
         self._routes: list[Route] = []
         self._health = DaemonHealth(
-            gates=self._gates, lag=self._telemetry.lag, clock=clock
+            gates=self._gates,
+            lag=self._telemetry.lag,
+            clock=clock,
+            configured=list(settings.sources),
         )
 
     async def run(

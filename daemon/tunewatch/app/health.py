@@ -25,6 +25,7 @@ class DaemonHealth:
     gates: Mapping[str, Gate]
     lag: LoopLag
     clock: Clock
+    configured: Sequence[str]  #: names of sources
     lives: Sequence[SourceLife] = ()
     orphans: Sequence[OrphanLife] = ()
     core: Mapping[str, Callable[[], float]] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class DaemonHealth:
             reasons=reasons,
             store=store,
             sources={
+                **{name: PartState(state="starting") for name in self.configured},
                 **{orphan.name: orphan.state() for orphan in self.orphans},
                 **{life.name: self._source(life) for life in self.lives},
             },
