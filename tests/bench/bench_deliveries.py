@@ -26,7 +26,7 @@ from tunewatch.clock import SystemClock
 from tunewatch.dispatch import Gate
 from tunewatch.store.records import EventRef
 
-IN_FLIGHT = 64
+IN_FLIGHT = 128
 JOBS, EACH, AT_ONCE = 200, 60, 25
 POSTS = JOBS * EACH
 ROUNDS = 3
