@@ -154,6 +154,10 @@ def test_every_command_in_the_text_is_understood():
 def understand(arguments: list[str]) -> None:
     """Let click parse it; it raises for what there is not."""
     name, *rest = arguments
+    if name.startswith("-"):
+        options = root.get_params(click.Context(root))
+        assert any(name in option.opts for option in options), name
+        return
     found = root.get_command(click.Context(root), name)
     assert found is not None, name
     found.make_context(name, rest)
