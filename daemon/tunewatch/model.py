@@ -9,15 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any
 
 from msgspec import Struct, field
-
-JobId = NewType("JobId", str)
-"""A job's id at its provider, unique within a realm (`ftjob-…`)."""
-
-Realm = NewType("Realm", str)
-"""Where jobs live: provider and API origin. A job is (realm, job id)."""
 
 
 class JobStatus(StrEnum):
@@ -264,9 +258,3 @@ def overlay(
         else:
             laid[key] = value
     return laid
-
-
-REOPENED_FORGETS = frozenset(
-    {"finished_at", "error", "fine_tuned_model", "estimated_finish"}
-)
-"""What was said of a job's end stops being true when the job goes on after all."""

@@ -33,12 +33,10 @@ class JobState(Struct, frozen=True, kw_only=True):
     step: int | None = None  #: highest step seen
     total_steps: int | None = None
     latest: dict[str, Latest] = field(default_factory=dict)
-    queued_at: int | None = None  #: unix seconds, first seen waiting or created
     started_at: int | None = None  #: unix seconds, first seen running
     status_changed_at: int | None = None  #: unix seconds
     last_event_at: int | None = None  #: unix seconds of the newest API event
     files: tuple[str, ...] = ()  #: result files whose points are in
-    first_look: bool = True  #: events are still those of the first look
 
 
 NEW = JobState()

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 import msgspec
-from sqlalchemy import Connection
 
 from tunewatch.store.schema import counter
 from tunewatch.store.statements import Batch, Row
@@ -40,18 +39,3 @@ class Growth:
             for (name, labels), by in sorted(self._sums.items())
         ]
         batch.insert(counter, _COLUMNS, rows, conflict=_GROW)
-
-
-def grow(
-    connection: Connection,
-    source_id: int,
-    name: str,
-    labels: Mapping[str, str],
-    by: float = 1.0,
-) -> None:
-    """Let one total grow, inside of a transaction."""
-    growth = Growth(source_id)
-    growth.add(name, labels, by)
-    batch = Batch(connection)
-    growth.write(batch)
-    batch.write()
