@@ -93,14 +93,8 @@ class SqliteBooks:
     def rows(self, sql: str) -> list[tuple[str, ...]]:
         """See `Bookkeeper`. One state, beside a writer too."""
         uri = f"file:{self.path}?mode=ro"
-        try:
-            with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
-                found = connection.execute(sql).fetchall()
-        except sqlite3.OperationalError:
-            # A kill may leave the log without its index, which who only reads may not
-            # make: nobody writes then, and a copy says the same.
-            with self._copied() as connection:
-                found = connection.execute(sql).fetchall()
+        with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
+            found = connection.execute(sql).fetchall()
         return [tuple(str(value) for value in row) for row in found]
 
     def sound(self) -> str:
