@@ -28,7 +28,28 @@ if TYPE_CHECKING:
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
-class Retry(Exception):
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the receiver answered, for the delivery log; nothing is judged by it."""
+
+    status: int | None = None  #: in the receiver's own terms, such as HTTP's
+    answer: str = ""  #: the beginning of what it said, free of secrets
+
+
+class Refusal(Exception):
+    """Why an event was not taken: one of the three below.
+
+    `reason` is fit for anyone to read; `receipt` is what the receiver answered, if it
+    answered at all.
+    """
+
+    def __init__(self, reason: str, *, receipt: Receipt | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.receipt = receipt
+
+
+class Retry(Refusal):
     """Say that the delivery did not work and may be tried again.
 
     `scope="plugin"`: the receiver is in trouble (network, 5xx, 401, 404 …); nothing is
@@ -45,31 +66,23 @@ class Retry(Exception):
         *,
         after: float | None = None,
         scope: Literal["plugin", "lane"] = "plugin",
+        receipt: Receipt | None = None,
     ) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        super().__init__(reason, receipt=receipt)
         self.after = after
         self.scope = scope
 
 
-class Reject(Exception):
+class Reject(Refusal):
     """Say that this event can never be delivered: it becomes a dead letter at once."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
-
-class Pause(Exception):
+class Pause(Refusal):
     """Say that the receiver wants nothing more (HTTP 410): the plugin is paused.
 
     It stays so, across restarts, until its settings change or
     `tunewatch plugins resume NAME`. The event waits.
     """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +106,12 @@ class Derived:
 class Sink(Protocol):
     """Takes events somewhere."""
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, delivery: Delivery) -> Receipt | None:
         """Hand the event over; return only when the receiver has it for good.
 
-        May be called again with the same event. Raises `Retry`, `Reject` or `Pause`;
-        anything else is logged with its traceback and taken for trouble of the
-        receiver.
+        What is returned goes into the delivery log. May be called again with the same
+        event. Raises `Retry`, `Reject` or `Pause`; anything else is logged with its
+        traceback and taken for trouble of the receiver.
         """
         ...
 
@@ -239,6 +252,8 @@ __all__ = [
     "Pause",
     "Plugin",
     "Reactor",
+    "Receipt",
+    "Refusal",
     "Reject",
     "Retry",
     "Route",
