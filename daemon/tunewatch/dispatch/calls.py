@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tunewatch.deadline import Deadline
 from tunewatch.events import DERIVED_TYPES
 from tunewatch.events.wire import payload_of
 from tunewatch.plugin import Delivery, Derived, Pause, Reactor, Reject, Retry, Sink
@@ -46,15 +47,15 @@ _ACCEPTED = Outcome(Verdict.ACCEPTED)
 
 
 async def call(
-    target: Sink | Reactor, delivery: Delivery, *, timeout: float
+    target: Sink | Reactor, delivery: Delivery, *, deadline: Deadline
 ) -> Outcome:
     """Hand a delivery to a plugin; return when the call has really ended.
 
     Raises nothing but CancelledError, and that only if this task was cancelled.
     """
-    limit = asyncio.timeout(timeout)
+    limit = deadline.begin()
     try:
-        async with limit:
+        with limit:
             return await _answer(target, delivery)
     except Retry as retry:
         verdict = Verdict.RECEIVER if retry.scope == "plugin" else Verdict.EVENT
@@ -64,7 +65,8 @@ async def call(
     except Pause as pause:
         return Outcome(Verdict.PAUSED, _short(pause.reason))
     except TimeoutError:
-        said = f"no answer within {timeout:g} s" if limit.expired() else "timed out"
+        within = f"no answer within {deadline.seconds:g} s"
+        said = within if limit.expired else "timed out"
         return Outcome(Verdict.TIMEOUT, said)
     except asyncio.CancelledError:
         if _is_cancelled():

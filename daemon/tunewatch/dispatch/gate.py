@@ -13,6 +13,7 @@ import structlog
 from msgspec import Struct
 
 from tunewatch.clock import Clock
+from tunewatch.deadline import Deadline
 from tunewatch.dispatch.pacing import Ramp, Rate
 from tunewatch.dispatch.probing import Probes
 from tunewatch.dispatch.seats import Seat, Seats
@@ -52,6 +53,7 @@ class Gate:
         self, instance: Instance, *, clock: Clock, jitter: Callable[[], float]
     ) -> None:
         self.instance = instance
+        self.deadline = Deadline(instance.timeout)  #: of each call
         self.target: Sink | Reactor | None = None  #: None: not open
         self.is_reactor = False
         self.is_deaf = False  #: a view: it hears nothing

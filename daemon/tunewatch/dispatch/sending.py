@@ -128,10 +128,9 @@ class Sender:
     async def _deliver(
         self, flight: Flight, target: Sink | Reactor, delivery: Delivery
     ) -> None:
-        timeout = flight.feed.gate.instance.timeout
         flight.began = self._clock.monotonic()
         try:
-            outcome = await call(target, delivery, timeout=timeout)
+            outcome = await call(target, delivery, deadline=flight.feed.gate.deadline)
         except asyncio.CancelledError:
             flight.feed.cancel(flight)
             raise

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select, text
 from tunewatch.store import schema, waiting
 from tunewatch.store.derived import append_derived
 from tunewatch.store.lane_records import Conclusion, Group, LaneRow, Settled
-from tunewatch.store.leases import fence as check_fence
+from tunewatch.store.leases import check
 from tunewatch.store.records import EventRef, Fence
 from tunewatch.store.statements import Batch, Row
 
@@ -64,7 +64,7 @@ def settle_group(connection: Connection, fence: Fence, group: Group) -> Settled:
 
     Raises LeaseLost, then nothing was written. May be run again.
     """
-    check_fence(connection, fence)
+    check(connection, fence)
     refused = _moved_on(connection, group.conclusions)
     heads = {
         (turn.plugin, ask.lane): waiting.heads(

@@ -25,6 +25,7 @@ from tunewatch.plugin import Clock
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.records import Fence, LeaseLost
 from tunewatch.store.schema import lease, source
+from tunewatch.store.statements import execute
 
 TTL = 12.0
 """s a lease lasts without a renewal."""
@@ -75,6 +76,23 @@ def fence(connection: Connection, held: Fence) -> Holder:
     if row is None:
         raise lost(held)
     return Holder(*row)
+
+
+def check(connection: Connection, held: Fence) -> None:
+    """Begin a writing transaction as `fence` does, and ask nothing of the source.
+
+    Raises LeaseLost. On PostgreSQL a third of the price: one round trip.
+    """
+    if connection.dialect.name == "sqlite":
+        fence(connection, held)
+        return
+    found = execute(
+        connection,
+        "SELECT 1 FROM lease WHERE"  # noqa: S608 - two numbers of our own
+        f" source_id = {held.source_id:d} AND token = {held.token:d} FOR KEY SHARE",
+    )
+    if found != "SELECT 1":
+        raise lost(held)
 
 
 def lost(held: Fence) -> LeaseLost:

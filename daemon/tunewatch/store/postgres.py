@@ -15,10 +15,10 @@ import asyncpg
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.util import await_only
 
 from tunewatch.store.carrier import Grouping, StoreAway, Transaction, run_all
 from tunewatch.store.faults import translated
+from tunewatch.store.statements import execute
 
 T = TypeVar("T")
 Password: TypeAlias = str | Callable[[], str | None] | None
@@ -98,7 +98,7 @@ class PostgresCarrier:
         for _ in range(CONNECTIONS):
             connection = await self._engine.connect()
             try:
-                await connection.run_sync(_execute, begin)
+                await connection.run_sync(execute, begin)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 await _throw_away(connection)
                 if isinstance(error, TimeoutError):
@@ -115,25 +115,17 @@ class PostgresCarrier:
         await self._engine.dispose()
 
 
-def _execute(connection: Connection, sql: str) -> str:
-    """Run SQL by the simple protocol: several statements in one round trip."""
-    driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101 - it was just checked out
-    status: str = await_only(driver.execute(sql))
-    return status
-
-
 def _run(connection: Connection, fns: Sequence[Transaction]) -> list[Any]:
     results = run_all(connection, fns)
     # PostgreSQL answers the COMMIT of a failed transaction with a friendly ROLLBACK.
-    if _execute(connection, "COMMIT") != "COMMIT":
+    if execute(connection, "COMMIT") != "COMMIT":
         raise RuntimeError("a function swallowed the failure of its own statement")
     return results
 
 
 async def _roll_back(connection: AsyncConnection) -> None:
     try:
-        await connection.run_sync(_execute, "ROLLBACK")
+        await connection.run_sync(execute, "ROLLBACK")
     except (
         asyncpg.PostgresError,
         asyncpg.InterfaceError,

@@ -146,6 +146,17 @@ def fetch(connection: Connection, sql: str, values: Sequence[Any]) -> list[Any]:
     return rows
 
 
+def execute(connection: Connection, sql: str) -> str:
+    """Run SQL by asyncpg's simple protocol (PostgreSQL only); return the last tag.
+
+    One round trip, even for several statements. It takes no values: only ours go in.
+    """
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 - it is in use
+    tag: str = await_only(driver.execute(sql))
+    return tag
+
+
 def known_pairs(
     connection: Connection, table: Table, column: str, wanted: dict[int, set[str]]
 ) -> set[tuple[int, str]]:

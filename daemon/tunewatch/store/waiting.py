@@ -6,12 +6,13 @@ cost as much as one. Whether a plugin wants an event is asked of the caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from tunewatch.store.records import EventRef
+from tunewatch.store.statements import fetch
 
 HEADS = 32
 """Positions to learn at once of a lane: the next ones need no query then."""
@@ -92,13 +93,11 @@ _SPAN = text(
     " WHERE job_key = :job AND +source_id = :source AND position > :after"
     " AND position <= :upto GROUP BY type, derived"
 )
-_BY_POSITION = {
-    length: text(
-        "SELECT position, source_id, job_key, type, id, derived, body FROM event"  # noqa: S608 - names of parameters
-        f" WHERE position IN ({', '.join(f':p{n}' for n in range(length))})"
-    )
-    for length in _BODIES
+_AT = "SELECT position, source_id, job_key, type, id, derived, body FROM event WHERE "
+_AT_ONE_OF = {
+    length: f"{_AT} position IN ({', '.join('?' * length)})" for length in _BODIES
 }
+_AT_ANY_OF = f"{_AT} position = ANY($1::bigint[])"
 _OBSERVED = text(
     "SELECT position, observed_at FROM event WHERE source_id = :source"
     " AND position >= :at AND position <= :upto ORDER BY position LIMIT 1"
@@ -176,21 +175,27 @@ def heads(
 
 def bodies(connection: Connection, positions: Iterable[int]) -> list[EventRef]:
     """Return the events at these positions, without their jobs' metadata."""
-    left = sorted(set(positions))
-    refs: list[EventRef] = []
+    wanted = sorted(set(positions))
+    if not wanted:
+        return []
+    if connection.dialect.name == "sqlite":
+        rows: Iterable[Any] = _rows_at(connection, wanted)
+    else:
+        rows = fetch(connection, _AT_ANY_OF, [wanted])
+    return [
+        EventRef(position, source, key, kind, name, bool(derived), None, bytes(body))
+        for position, source, key, kind, name, derived, body in rows
+    ]
+
+
+def _rows_at(connection: Connection, positions: list[int]) -> Iterator[Any]:
+    left = positions
     while left:
         length = next((n for n in _BODIES if n >= len(left)), _BODIES[-1])
         now, left = left[:length], left[length:]
         # Padded with its last one: IN takes it once.
-        padded = now + [now[-1]] * (length - len(now))
-        rows = connection.execute(
-            _BY_POSITION[length], {f"p{n}": p for n, p in enumerate(padded)}
-        )
-        refs.extend(
-            EventRef(p, source, key, kind, name, bool(derived), None, bytes(body))
-            for p, source, key, kind, name, derived, body in rows
-        )
-    return refs
+        padded = (*now, *[now[-1]] * (length - len(now)))
+        yield from connection.exec_driver_sql(_AT_ONE_OF[length], padded)
 
 
 def observed_before(

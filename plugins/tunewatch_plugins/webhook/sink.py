@@ -17,6 +17,7 @@ from tunewatch import __version__
 from tunewatch.plugin import Clock, Context, Delivery, Retry
 from tunewatch_plugins.webhook.allowed import AddressRefused
 from tunewatch_plugins.webhook.answers import refusal
+from tunewatch_plugins.webhook.exchange import NotHttp
 from tunewatch_plugins.webhook.formats import FORMATS, Format
 from tunewatch_plugins.webhook.redaction import shown
 from tunewatch_plugins.webhook.secrets import Parsed, Trouble
@@ -90,7 +91,7 @@ def _trouble(
             return f"cannot connect to {at}: {_words(cause)}"
         case aiohttp.ServerDisconnectedError():
             return f"{at} closed the connection without an answer"
-        case aiohttp.ClientResponseError(message=message):
+        case NotHttp(message=message):
             return f"{at} answered what is not HTTP: {message}"
         case OSError():
             return f"the connection to {at} broke: {_words(error)}"

@@ -6,7 +6,6 @@ and ends by a deadline. Does not know what an answer means.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,17 +13,17 @@ from pathlib import Path
 
 import aiohttp
 
+from tunewatch.deadline import Deadline
 from tunewatch_plugins.webhook.allowed import AllowList, Guard
 from tunewatch_plugins.webhook.answers import Answer
+from tunewatch_plugins.webhook.exchange import Exchange
 from tunewatch_plugins.webhook.target import Target
 
 CONNECT = 5.0  #: s, until a connection stands, TLS included
 SHARE = 2 / 3
-"""Of a delivery's time, until an answer's headers have come, resends included: what is
-left is for reading the answer, so that we say what happened before we are cut off."""
-LINGER = 0.75  #: s, for the rest of an answer that already says what counts
+"""Of a delivery's time, until an answer has begun, resends included: what is left is
+for reading it, so that we say what happened before we are cut off."""
 MOST_RESENDS = 3  #: over connections that were dropped while they lay idle
-MOST_READ = 64 * 1024  #: bytes of an answer's body
 
 
 @dataclass(slots=True)
@@ -33,8 +32,8 @@ class Line:
 
     target: Target
     guard: Guard
-    session: aiohttp.ClientSession
-    longest: float  #: s, until an answer's headers have come, resends included
+    exchange: Exchange
+    deadline: Deadline  #: until an answer has begun, resends included
     users: int = 0  #: deliveries that are under way
 
     async def post(
@@ -46,30 +45,18 @@ class Line:
         own: the request goes out once more, until a new connection has failed.
         Raises aiohttp.ClientError, OSError or TimeoutError.
         """
-        async with asyncio.timeout(self.longest):
-            response = await self._sent(headers, body)
-        try:
-            return await _answer(response)
-        finally:
-            # Whole answers have given their connection back; of others it is closed.
-            response.close()
-
-    async def _sent(
-        self, headers: Callable[[], Mapping[str, str]], body: bytes
-    ) -> aiohttp.ClientResponse:
         resends = 0
-        while True:
-            dialled = self.guard.dialled
-            try:
-                return await self.session.post(
-                    self.target.url, data=body, headers=headers(), allow_redirects=False
-                )
-            except aiohttp.ClientConnectorError:
-                raise
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if resends == MOST_RESENDS or not self._was_kept(dialled):
+        with self.deadline.begin() as limit:
+            while True:
+                dialled = self.guard.dialled
+                try:
+                    return await self.exchange.post(headers(), body, limit)
+                except aiohttp.ClientConnectorError:
                     raise
-            resends += 1
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                    if resends == MOST_RESENDS or not self._was_kept(dialled):
+                        raise
+                resends += 1
 
     def _was_kept(self, dialled: int) -> bool:
         """Whether a request may have gone out on a connection that lay idle before.
@@ -77,40 +64,6 @@ class Line:
         It must have if nobody dialled meanwhile, and cannot have if only it could.
         """
         return self.guard.dialled == dialled or self.users > 1
-
-
-async def _answer(response: aiohttp.ClientResponse) -> Answer:
-    words = await _beginning(response.content)
-    if 200 <= response.status < 300:  # nothing else is asked of most answers
-        return Answer(status=response.status)
-    headers = response.headers
-    return Answer(
-        status=response.status,
-        phrase=response.reason or "",
-        retry_after=headers.get("retry-after"),
-        location=headers.get("location"),
-        words=b"" if "content-encoding" in headers else words,
-    )
-
-
-async def _beginning(content: aiohttp.StreamReader) -> bytes:
-    """Return the beginning of a body. Its end matters only to keep the connection.
-
-    A body that drips, never ends or breaks changes nothing: the status has been said.
-    """
-    if content.at_eof():
-        return b""
-    read = bytearray()
-    try:
-        async with asyncio.timeout(LINGER):
-            while len(read) < MOST_READ:
-                chunk = await content.read(MOST_READ - len(read))
-                if not chunk:
-                    break
-                read += chunk
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        pass
-    return bytes(read)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,18 +97,20 @@ class Lines:
 
     @property
     def longest(self) -> float:
-        """Return the seconds until an answer's headers must have come."""
+        """Return the seconds until an answer must have begun."""
         return self.timeout * SHARE
 
     async def close(self) -> None:
         """Close every connection."""
         self._current = None
         while self._open:
-            await self._open.pop().session.close()
+            await self._open.pop().exchange.close()
 
     async def _change_to(self, target: Target) -> Line:
         guard = target.guard(self.allowed)
-        line = Line(target, guard, self._session(guard), self.longest)
+        line = Line(
+            target, guard, self._exchange(target, guard), Deadline(self.longest)
+        )
         self._open.append(line)
         self._current = line
         # Others may be lent the new line meanwhile; this one is held by its user.
@@ -173,24 +128,22 @@ class Lines:
         for line in idle:
             self._open.remove(line)
         for line in idle:
-            await line.session.close()
+            await line.exchange.close()
 
-    def _session(self, guard: Guard) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+    def _exchange(self, target: Target, guard: Guard) -> Exchange:
+        return Exchange(
+            target.url,
+            aiohttp.TCPConnector(
                 limit=0,  # as many as there are deliveries at once, which others bound
                 socket_factory=guard,
                 ssl=_trust(self.ca_file),
             ),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
             headers={
                 "user-agent": self.agent,
+                "accept": "*/*",
                 "accept-encoding": "identity",
             },
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            read_bufsize=16 * 1024,
+            connect=CONNECT,
         )
 
 
