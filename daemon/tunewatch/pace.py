@@ -53,6 +53,17 @@ def jittered(seconds: float, jitter: Jitter) -> float:
     return seconds * (0.9 + 0.2 * jitter())
 
 
+def until_walk(listed_at: float | None, now: float, jitter: Jitter) -> float:
+    """Return the seconds until the next complete walk of a list, at a start.
+
+    What is left of a day since the last one, never more than a day whatever the wall
+    clock says; without one somewhere in the day, so that sources spread out.
+    """
+    if listed_at is None:
+        return FULL_WALK * (0.1 + 0.9 * jitter())
+    return min(FULL_WALK, max(0.0, listed_at + jittered(FULL_WALK, jitter) - now))
+
+
 def discovery(rates: Rates, *, active: bool) -> float:
     """Return the seconds between two reads of the newest page."""
     return rates.poll_interval if active else rates.idle_interval

@@ -186,3 +186,18 @@ async def test_a_daily_walk_finds_what_changed_beyond_the_newest_page(url):
             watch.api.update_job("ftjob-3", {"fine_tuned_model": "ft:late"})
             await until(lambda: watch.heard.count(DISCOVERED), what="found")
         assert {event.common.id for event in watch.heard.events} == {"ftjob-3"}
+
+
+async def test_a_daemon_that_is_restarted_often_still_walks_once_a_day(url):
+    rates = pace.Rates(poll_interval=1800.0, idle_interval=3600.0, settle_window=3600.0)
+    async with watching(url, speed=36_000.0, rates=rates) as watch:
+        at = watch.now()
+        for number in range(130):
+            watch.api.put_job(ended_item(f"ftjob-{number}", at - 90_000 + number))
+        async with watch.polling() as poller:
+            await until(poller.is_caught_up.is_set, what="caught up")
+        watch.api.update_job("ftjob-3", {"fine_tuned_model": "ft:late"})
+        for _ in range(14):
+            async with watch.polling():
+                await watch.passed(2 * HOUR)
+        assert {event.common.id for event in watch.heard.events} == {"ftjob-3"}

@@ -48,9 +48,13 @@ class Kept:
             lambda: self.sources.count_newer(self.row.id, created_at, MOST_NEWER)
         )
 
-    async def outage(self) -> SourceState:
-        """Return whether the source was told to be down."""
+    async def state(self) -> SourceState:
+        """Return whether the source was told to be down, and when it was listed."""
         return await self.committer.owed(lambda: self.sources.state(self.row.id))
+
+    async def note_listed(self) -> None:
+        """Keep that the whole list was read just now. Raises LeaseLost."""
+        await self.committer.owed(lambda: self.sources.note_listed(self.fence))
 
     async def save_walk(self, cursor: str | None, done: bool) -> None:
         """Keep how far the first walk got. Raises LeaseLost."""

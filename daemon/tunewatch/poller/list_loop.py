@@ -35,7 +35,8 @@ class ListLoop:
     discovery: Discovery
     committer: Committer
     trouble: Trouble
-    outage: Callable[[], Awaitable[SourceState]]  #: as it was told last
+    state: Callable[[], Awaitable[SourceState]]  #: as it was kept last
+    note_listed: Callable[[], Awaitable[None]]
     key: Callable[[], object]
     rates: pace.Rates
     clock: Clock
@@ -66,6 +67,7 @@ class ListLoop:
                     await self._failed(fault, "first_walk")
             else:
                 self.on_read()
+                await self.note_listed()
 
     async def _rest(self, failures: int) -> None:
         """Wait like a look: the newest page is the probe of a source in trouble."""
@@ -99,14 +101,17 @@ class ListLoop:
             await sleep_or(self._poked, pace.jittered(wait, self.jitter), self.clock)
 
     async def daily_walk(self) -> NoReturn:
-        """Read the complete list once a day."""
-        # A start somewhere in the day, so that replicas and restarts spread out.
-        await self.clock.sleep(pace.FULL_WALK * (0.1 + 0.9 * self.jitter()))
+        """Read the complete list once a day, however often we are started."""
+        state = await self.state()
+        wait = pace.until_walk(state.listed_at, self.clock.now(), self.jitter)
         while True:
+            await self.clock.sleep(wait)
             is_whole = await self.discovery.whole()
             self.on_read()
-            wait = pace.FULL_WALK if is_whole else pace.FULL_WALK_AGAIN
-            await self.clock.sleep(pace.jittered(wait, self.jitter))
+            if is_whole:
+                await self.note_listed()
+            again = pace.FULL_WALK if is_whole else pace.FULL_WALK_AGAIN
+            wait = pace.jittered(again, self.jitter)
 
     async def _failed(self, fault: SourceFault, phase: str) -> None:
         now, wall = self.clock.monotonic(), self.clock.now()
@@ -132,7 +137,7 @@ class ListLoop:
 
     async def _answered(self) -> None:
         if self.trouble.is_told_down:
-            told = await self.outage()
+            told = await self.state()
             since = told.since or iso(self.clock.now())
             reason = told.reason or "it answers again"
             await self.committer.tell(SourceUp(reason=reason, since=since))

@@ -114,7 +114,8 @@ class SourcePoller:
             discovery=self._discovery,
             committer=self._committer,
             trouble=self.trouble,
-            outage=kept.outage,
+            state=kept.state,
+            note_listed=kept.note_listed,
             key=key,
             rates=rates,
             clock=clock,
@@ -190,7 +191,7 @@ class SourcePoller:
 
     async def run(self) -> NoReturn:
         """Poll until cancelled. Raises LeaseLost, StoreBroken."""
-        self.trouble.is_told_down = (await self._kept.outage()).down
+        self.trouble.is_told_down = (await self._kept.state()).down
         await self._load()
         async with asyncio.TaskGroup() as tasks:
             name = self._source.name

@@ -1,13 +1,13 @@
-"""Events of a source itself: it is down, it is up again.
+"""What is kept of a source beside its row's columns, and the events it makes of that.
 
-Knows that the two alternate, so that a repetition tells nothing.
+Knows that down and up alternate, so that a repetition tells nothing.
 """
 
 from __future__ import annotations
 
 import msgspec
 from msgspec import Struct, field
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from tunewatch.events import Happening, SourceDown, SourceUp
 from tunewatch.events.identity import digest
@@ -26,6 +26,7 @@ class SourceState(Struct, frozen=True, kw_only=True):
     since: str | None = None  #: ISO 8601, of the outage that was told last
     reason: str | None = None
     counts: dict[str, int] = field(default_factory=dict)  #: n-th time, by event type
+    listed_at: float | None = None  #: unix seconds of the last complete list walk
 
 
 _states = msgspec.json.Decoder(SourceState)
@@ -35,6 +36,16 @@ def source_state(connection: Connection, source_id: int) -> SourceState:
     """Return the state of a source."""
     state = connection.scalar(select(source.c.state).where(source.c.id == source_id))
     return _states.decode(state or b"{}")
+
+
+def note_listed(connection: Connection, held: Fence, at: float) -> None:
+    """Keep when the whole list was read last. Raises LeaseLost."""
+    fence(connection, held)
+    theirs = source.c.id == held.source_id
+    kept = connection.scalar(select(source.c.state).where(theirs).with_for_update())
+    after = msgspec.structs.replace(_states.decode(kept or b"{}"), listed_at=at)
+    encoded = msgspec.json.encode(after)
+    connection.execute(update(source).where(theirs).values(state=encoded))
 
 
 def tell_outage(
@@ -64,7 +75,8 @@ def tell_outage(
     )
     happening = _happening(payload, state)
     made, sequence = drafts([happening], about, row.sequence)
-    after = SourceState(
+    after = msgspec.structs.replace(
+        state,
         down=is_down,
         since=payload.since,
         reason=payload.reason,

@@ -16,7 +16,7 @@ from tunewatch.model import Job
 from tunewatch.plugin import Clock
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.leases import fence
-from tunewatch.store.outages import SourceState, source_state
+from tunewatch.store.outages import SourceState, note_listed, source_state
 from tunewatch.store.records import (
     Fence,
     PeekedJob,
@@ -84,8 +84,12 @@ class Sources:
         return await self._carrier.read(all_sources)
 
     async def state(self, source_id: int) -> SourceState:
-        """Return whether a source was last told to be down."""
+        """Return what is kept of a source beside its row."""
         return await self._carrier.read(partial(source_state, source_id=source_id))
+
+    async def note_listed(self, held: Fence) -> None:
+        """Keep that the whole list was read just now. Raises LeaseLost."""
+        await self._carrier.write(partial(note_listed, held=held, at=self._clock.now()))
 
     async def save_walk(self, held: Fence, cursor: str | None, *, done: bool) -> None:
         """Keep how far the first walk over all jobs got. Raises LeaseLost."""
