@@ -1,7 +1,8 @@
 """Run every benchmark that has a bar, print one table, fail if a bar is missed.
 
-`make bench`, or `python -m bench [poller commits deliveries command-line]` with `tests`
-on the path. `--write-readme` puts the table into the README, between its markers.
+`make bench`, or `python -m bench [poller commits deliveries scale command-line]` with
+`tests` on the path. `--write-readme` puts the table into the README, between its
+markers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from pathlib import Path
 
 import structlog
 
-from bench import bench_cli, bench_commits, bench_deliveries, bench_poller
+from bench import (
+    bench_cli,
+    bench_commits,
+    bench_deliveries,
+    bench_poller,
+    bench_scale,
+)
 from bench.engines import FreshUrl, engines
 from bench.loop import loop_name
 from bench.report import Figure, as_markdown, as_text, at_most, machine, write_readme
@@ -42,6 +49,7 @@ PARTS: dict[str, Callable[[FreshUrl], list[Figure]]] = {
     "poller": lambda _: bench_poller.figures(),
     "commits": bench_commits.figures,
     "deliveries": bench_deliveries.figures,
+    "scale": bench_scale.figures,
     "command-line": lambda _: command_line(),
 }
 

@@ -50,6 +50,7 @@ class Leasing:
     _wanted: dict[int, asyncio.Queue[Held]] = field(default_factory=dict)
     _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _progress: dict[int, Callable[[], bool]] = field(default_factory=dict)
+    _renewed_at: float = 0.0
 
     async def get(self, source_id: int, makes_progress: Callable[[], bool]) -> Held:
         """Wait until the lease of a source is ours.
@@ -85,13 +86,11 @@ class Leasing:
 
     async def _seek_and_renew(self) -> NoReturn:
         is_failing = False
-        renewed_at = self.clock.monotonic()
+        self._renewed_at = self.clock.monotonic()
         while True:
             self._is_wanted.clear()
             try:
-                if self.clock.monotonic() - renewed_at >= RENEW_EVERY:
-                    await self._renew()
-                    renewed_at = self.clock.monotonic()
+                await self._renew_if_due()
                 await self._seek()
                 is_failing = False
             except StoreUnavailable as fault:
@@ -100,6 +99,12 @@ class Leasing:
                 is_failing = True
             self.beat = self.clock.monotonic()
             await sleep_or(self._is_wanted, SEEK_EVERY, self.clock)
+
+    async def _renew_if_due(self) -> None:
+        if self.clock.monotonic() - self._renewed_at < RENEW_EVERY:
+            return
+        await self._renew()
+        self._renewed_at = self.clock.monotonic()
 
     async def _renew(self) -> None:
         mine = {
@@ -115,6 +120,8 @@ class Leasing:
 
     async def _seek(self) -> None:
         for source_id, queue in list(self._wanted.items()):
+            # With a hundred sources a round takes longer than a lease lasts.
+            await self._renew_if_due()
             fence = await self.leases.acquire(source_id)
             if fence is None:
                 continue

@@ -24,6 +24,11 @@ class Asker:
         self._source = source
         self._budget = budget
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the budget has room for what a look can do without."""
+        return self._budget.has_room
+
     async def jobs(self, after: str | None, limit: int) -> Page[RawJob]:
         """Return a page of jobs."""
         async with self._paid("discovery"):

@@ -50,6 +50,12 @@ class Budget:
         return self._clock.monotonic() < self._held_until
 
     @property
+    def has_room(self) -> bool:
+        """Whether a look more would take nobody's turn and leave some for the next."""
+        self._fill()
+        return not self.is_held and not self.waiting and self._shared >= 2.0
+
+    @property
     def waiting(self) -> int:
         """Return how many requests are waiting for a token."""
         return sum(len(queue) for queue in self._queues.values())

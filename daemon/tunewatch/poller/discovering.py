@@ -70,7 +70,7 @@ class Discovery:
             pages.is_over = True  # ranks have moved: the next round covers the rest
         await self._admit(new)
         for job in self.tracked.values():
-            if job.rank is not None and not self.listing.is_shown(job.job.id):
+            if job.rank is not None and not self.listing.is_shown(job.id):
                 job.rank += len(new)
         wanted = 0 if pages.is_over else await self._pages_wanted(size)
         rank = page.count
@@ -98,10 +98,10 @@ class Discovery:
         now = self.clock.monotonic()
         ranks: list[int] = []
         for job in self.tracked.values():
-            if self.listing.is_shown(job.job.id) or job.is_slow(now):
+            if self.listing.is_shown(job.id) or job.is_slow(now):
                 continue
             if job.rank is None:
-                job.rank = await self.count_newer(job.job.created_at or 0)
+                job.rank = await self.count_newer(job.outline.created_at or 0)
             ranks.append(max(job.rank, size))
         return pace.pages_to_read(ranks, size)
 

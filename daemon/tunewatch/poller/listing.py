@@ -151,10 +151,11 @@ class Listing:
             self.noticed.unreadable(raw, fault)
             return False
         job.listed = said.status
-        if said.status != job.job.status:
+        if said.status != job.outline.status:
             return True
+        kept = job.job
         return any(
-            _differs(getattr(job.job, name), getattr(said, name))
+            _differs(getattr(kept, name), getattr(said, name))
             for name in UPDATED_FIELDS
         )
 

@@ -60,7 +60,7 @@ class LookLoop:
                 continue
             await self._slots.acquire()
             job.is_looking = True
-            tasks.create_task(self._look(job), name=f"look:{job.job.id}")
+            tasks.create_task(self._look(job), name=f"look:{job.id}")
 
     def _next(self) -> tuple[Tracked | None, float]:
         """Return the due job that was unseen longest, or how long until one is due."""
@@ -96,7 +96,7 @@ class LookLoop:
         job.due = now + self._wait_after(job, now)
         self.observer.polled(self.name, phase="look", seconds=now - began, fault=fault)
         if is_done_with(job, now):
-            self.tracked.pop(job.job.id, None)
+            self.tracked.pop(job.id, None)
         self.on_look()
         self._woken.set()
 
@@ -105,7 +105,7 @@ class LookLoop:
         if isinstance(failure, SourceFault):
             self.trouble.look_failures += 1
         if job.failures == 1:
-            self.log.warning("poll.look_failed", job=job.job.id, reason=str(failure))
+            self.log.warning("poll.look_failed", job=job.id, reason=str(failure))
 
     async def _missed(self, job: Tracked) -> None:
         """Take in that the provider knows no such job."""

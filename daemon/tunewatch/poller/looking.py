@@ -6,7 +6,7 @@ them a look asks for is decided here; when to look is not.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -16,9 +16,9 @@ from structlog.typing import FilteringBoundLogger
 from tunewatch import pace
 from tunewatch.clock import Clock
 from tunewatch.diff import Observation
-from tunewatch.model import Checkpoint, Entry, Job, MetricPoint
+from tunewatch.model import Checkpoint, Entry, MetricPoint
 from tunewatch.poller.asking import Asker
-from tunewatch.poller.tracked import NEVER, Tracked
+from tunewatch.poller.tracked import NEVER, Outline, Tracked
 from tunewatch.poller.walk import EntryWalk, KnownOf, all_checkpoints
 from tunewatch.sources.contract import (
     Missing,
@@ -58,7 +58,7 @@ class Looker:
         """
         now = self.clock.monotonic()
         seen = Observation(
-            job_id=job.job.id,
+            job_id=job.id,
             look=next(self.numbers),
             at=self.clock.now(),
             settle_window=self.rates.settle_window,
@@ -71,14 +71,17 @@ class Looker:
         ended = current.state.is_terminal
         whole = ended or job.is_first_look or job.is_slow(now)
         tenth = job.looks % pace.CHECKPOINTS_EVERY == pace.CHECKPOINTS_EVERY - 1
-        if tenth and job.was_quiet and not whole and seen.raw is None:
-            # The one request of a quiet look asks for the checkpoints this time, so
-            # that a quiet cycle never costs more than one request a job.
+        is_short = not self.asker.has_room
+        if tenth and (job.was_quiet or is_short) and not whole and seen.raw is None:
+            # The one request of such a look asks for the checkpoints this time, so
+            # that neither a quiet cycle nor one that is short of requests ever costs
+            # more than one a job.
             seen = replace(seen, checkpoints=await self._checkpoints(job))
             return await self._committed(job, seen, now)
         entries, digest = await self._entries(job)
         moved = bool(entries) or current.status != job.state.told_status
-        if moved or whole or tenth:
+        needed = whole or tenth or current.status != job.state.told_status
+        if needed or brings_checkpoints(entries) or (moved and self.asker.has_room):
             seen = replace(seen, checkpoints=await self._checkpoints(job))
         if ended:
             has_file, seen = await self._file(job, current, seen)
@@ -96,7 +99,7 @@ class Looker:
     async def gone(self, job: Tracked) -> Committed:
         """Commit that the provider has the job no more. Raises NotCommitted."""
         number, at = next(self.numbers), self.clock.now()
-        seen = Observation(job_id=job.job.id, look=number, at=at, gone=True)
+        seen = Observation(job_id=job.id, look=number, at=at, gone=True)
         committed = await self._commit_one(seen)
         learn(job, seen, committed, self.clock.monotonic())
         return committed
@@ -105,17 +108,19 @@ class Looker:
         since = job.doubted_at
         return since is not None and now - since >= self.rates.poll_interval
 
-    async def _job(self, job: Tracked, seen: Observation) -> tuple[Observation, Job]:
+    async def _job(
+        self, job: Tracked, seen: Observation
+    ) -> tuple[Observation, Outline]:
         """Retrieve the job if the pages do not tell how it is, or if it has ended."""
         if not job.asks_for_retrieve(self.clock.monotonic()):
-            return seen, job.job
+            return seen, job.outline
         # Before the request: who says otherwise while it is under way wants another.
         job.needs_retrieve = False
-        raw = await self.asker.job(job.job.id)
+        raw = await self.asker.job(job.id)
         said = self.source.decode(raw.raw)
-        if said.id != job.job.id:
-            raise Unreadable(f"asked for job {job.job.id}, was answered {said.id!r}")
-        return replace(seen, raw=raw.raw), said
+        if said.id != job.id:
+            raise Unreadable(f"asked for job {job.id}, was answered {said.id!r}")
+        return replace(seen, raw=raw.raw), Outline.of(said)
 
     async def _entries(self, job: Tracked) -> tuple[tuple[Entry, ...], bytes]:
         """Return what is new, and the digest of the newest page.
@@ -124,7 +129,7 @@ class Looker:
         """
         if job.walk is None:
             known_of = self.known_of(job.key)
-            job.walk = EntryWalk(self.asker, job.job.id, known_of)
+            job.walk = EntryWalk(self.asker, job.id, known_of)
         walk = job.walk
         try:
             entries = await walk.finish(job.entries_digest)
@@ -135,20 +140,18 @@ class Looker:
             job.walk = None  # its cursor may be what is wrong: begin again
             raise
         if walk.malformed > job.malformed:
-            self.log.warning(
-                "poll.malformed_events", job=job.job.id, count=walk.malformed
-            )
+            self.log.warning("poll.malformed_events", job=job.id, count=walk.malformed)
         job.malformed = walk.malformed
         return entries, walk.digest
 
     async def _checkpoints(self, job: Tracked) -> tuple[Checkpoint, ...] | None:
         try:
-            return await all_checkpoints(self.asker, job.job.id)
+            return await all_checkpoints(self.asker, job.id)
         except Missing:
             return None  # some compatible APIs have none
 
     async def _file(
-        self, job: Tracked, current: Job, seen: Observation
+        self, job: Tracked, current: Outline, seen: Observation
     ) -> tuple[bool, Observation]:
         """Read a result file that is named; return whether it no longer blocks."""
         now = self.clock.monotonic()
@@ -184,7 +187,7 @@ class Looker:
             if job.may_settle_without_file(now):
                 job.file_next = now + pace.FILE_AGAIN
             self.log.info(
-                "poll.no_result_file", job=job.job.id, file=file_id, reason=fault.reason
+                "poll.no_result_file", job=job.id, file=file_id, reason=fault.reason
             )
             return None
         job.file_next = NEVER
@@ -219,6 +222,18 @@ class Looker:
         return outcome
 
 
+def brings_checkpoints(entries: Iterable[Entry]) -> bool:
+    """Whether new events are such as come with a checkpoint.
+
+    Words of the provider, or the validation at an epoch's end: not each step.
+    """
+    return any(
+        entry.point is None
+        or any(name.startswith("full_") for name in entry.point.values)
+        for entry in entries
+    )
+
+
 def learn(job: Tracked, seen: Observation, committed: Committed, now: float) -> None:
     """Take over what a committed look says into what is remembered of the job."""
     job.looks += 1
@@ -231,9 +246,7 @@ def learn(job: Tracked, seen: Observation, committed: Committed, now: float) -> 
             job.doubted_at = now
     else:
         job.doubted_at = None
-    if committed.job is not None:
-        job.job = committed.job
-    job.state = committed.state
+    job.take(committed.job, committed.state)
     if seen.checkpoints is not None:
         job.absent = {name: job.absent.get(name, now) for name in committed.absent}
     if committed.changed:

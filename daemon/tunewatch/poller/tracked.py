@@ -6,18 +6,45 @@ again. All times are of the monotonic clock.
 
 from __future__ import annotations
 
+import sys
+from typing import NamedTuple
+
+import msgspec
+
 from tunewatch import pace
 from tunewatch.diff import NEW, JobState
 from tunewatch.model import Job, JobStatus
 from tunewatch.poller.walk import EntryWalk
 
 NEVER = float("-inf")
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Job).decode
+
+
+class Outline(NamedTuple):
+    """What of a job every look needs."""
+
+    id: str
+    status: str  #: verbatim
+    created_at: int | None
+    result_files: tuple[str, ...]
+
+    @property
+    def state(self) -> JobStatus:
+        """The status as a member."""
+        return JobStatus(self.status)
+
+    @classmethod
+    def of(cls, job: Job) -> Outline:
+        """Return the outline of a job."""
+        return cls(job.id, sys.intern(job.status), job.created_at, job.result_files)
 
 
 class Tracked:
-    """One job under watch."""
+    """One job under watch. There may be ten thousand: most of it is kept packed."""
 
     __slots__ = (
+        "_packed",
         "absent",
         "digest",
         "doubted_at",
@@ -28,7 +55,6 @@ class Tracked:
         "file_next",
         "is_covered",
         "is_looking",
-        "job",
         "key",
         "listed",
         "looks",
@@ -36,6 +62,7 @@ class Tracked:
         "misses",
         "missing_since",
         "needs_retrieve",
+        "outline",
         "quiet_since",
         "rank",
         "seen_at",
@@ -46,8 +73,7 @@ class Tracked:
     )
 
     def __init__(self, job: Job, *, now: float, state: JobState = NEW) -> None:
-        self.job = job
-        self.state = state
+        self.take(job, state)
         self.key: int | None = None
         self.due = now
         self.seen_at = NEVER  #: when the last look began
@@ -72,10 +98,28 @@ class Tracked:
         self.file_first_tried: float | None = None
         self.file_next = NEVER  #: when a late result file is asked for again
 
+    def take(self, job: Job | None, state: JobState) -> None:
+        """Take over what was committed; no job: it is as it was."""
+        if job is not None:
+            self.outline = Outline.of(job)
+            self._packed = _pack(job)
+        # Values and counts are for the diff, which reads them from the store.
+        self.state = msgspec.structs.replace(state, counts={}, latest={})
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.outline.id
+
+    @property
+    def job(self) -> Job:
+        """The whole job as it was committed last."""
+        return _unpack(self._packed)
+
     @property
     def status(self) -> JobStatus:
         """What the job is doing as far as is known."""
-        return self.job.state
+        return self.outline.state
 
     @property
     def is_first_look(self) -> bool:
@@ -99,13 +143,14 @@ class Tracked:
             self.needs_retrieve
             or not self.is_covered
             or self.status.is_terminal
-            or self.listed not in {None, self.job.status}
+            or self.listed not in {None, self.outline.status}
             or self.is_slow(now)
         )
 
     def missing_files(self) -> list[str]:
         """Return the result files that are named and not yet read."""
-        return [name for name in self.job.result_files if name not in self.state.files]
+        named = self.outline.result_files
+        return [name for name in named if name not in self.state.files]
 
     def may_settle_without_file(self, now: float) -> bool:
         """Whether the patience with an absent or refused result file is over."""
