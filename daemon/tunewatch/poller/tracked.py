@@ -25,7 +25,9 @@ class Tracked:
         "entries_digest",
         "failures",
         "file_first_tried",
+        "file_looked",
         "file_next",
+        "file_rows",
         "is_covered",
         "is_looking",
         "job",
@@ -71,6 +73,8 @@ class Tracked:
         self.missing_since: float | None = None
         self.file_first_tried: float | None = None
         self.file_next = NEVER  #: when a late result file is asked for again
+        self.file_looked = NEVER  #: the look, by number, that read a growing one last
+        self.file_rows: tuple[str, int] | None = None  #: that one, and its rows then
 
     @property
     def status(self) -> JobStatus:
