@@ -25,6 +25,10 @@ Render = Callable[[EventDict], bytes]
 QUIET = ("httpx2", "httpcore2", "openai", "aiohttp", "asyncio", "alembic", "sqlalchemy")
 """Libraries whose news is none: they speak from WARNING on."""
 
+SILENT = ("aiohttp.access", "azure")
+"""Libraries whose warnings are none: access lines repeat what /metrics tells, and
+Azure's tell of every try to sign in."""
+
 _LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -73,8 +77,8 @@ def _take_over_stdlib(lines: _Lines, level: int) -> None:
     root.setLevel(max(level, logging.INFO))
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    # Access lines would repeat what /metrics tells.
-    logging.getLogger("aiohttp.access").setLevel(logging.ERROR)
+    for name in SILENT:
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
 
 
