@@ -65,7 +65,7 @@ def _version(value: str) -> str:
 
 
 class AzureSettings(BaseModel):
-    """Where the resource is, and who asks it."""
+    """Azure OpenAI or Foundry: where the resource is, and who asks it."""
 
     model_config = ConfigDict(
         extra="forbid",
