@@ -14,6 +14,7 @@ from support.identity_server import identity_server
 from support.program import Program
 from support.running import QUICK, Running, configure, ended, eventually, running
 from support.simulated_org import SPEED
+from tunewatch.pace import REFUSED_AGAIN
 from tunewatch.testing import SimulatedApi
 
 AZURE_KEY, TOKEN = "azure-key-canary-1", "entra-token-canary-1"
@@ -138,6 +139,14 @@ async def test_keys_and_tokens_are_exchanged_without_a_restart(program, azure):
             for line in daemon.log("source.trouble")
             if line["source"] == "by_token"
         ]
+        # One that ended first is refused, and the next tried as soon as it is there.
+        api.revoke_key("entra-token-canary-2")
+        refused = await daemon.logged("source.trouble", source="by_token")
+        assert "Access token is missing, invalid" in refused["reason"]
+        api.add_token("entra-token-canary-3")
+        token.write_text("entra-token-canary-3")
+        again = await daemon.logged("source.answers_again", source="by_token")
+        assert again["after"] < REFUSED_AGAIN
         assert await daemon.stop() == 0
     assert not re.search(r"canary", daemon.said.read_text())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,8 +138,8 @@ def test_entra_without_its_package_says_what_to_install(tmp_path):
 
 
 def test_the_ways_to_keep_a_secret_are_those_of_any_key(tmp_path):
-    (tmp_path / "key").write_text("k-1\n")
-    (tmp_path / "token").write_text("t-1\n")
+    (tmp_path / "key").write_text("canary-1\n")
+    (tmp_path / "token").write_text("canary-3\n")
     path = tmp_path / "tunewatch.toml"
     path.write_text(
         f'[source_defaults]\nkind = "azure"\nendpoint = "{RESOURCE}"\n'
@@ -145,15 +147,36 @@ def test_the_ways_to_keep_a_secret_are_those_of_any_key(tmp_path):
         '[sources.b]\napi_key_env = "AZURE_OPENAI_API_KEY"\n'
         f'[sources.c]\nentra_token_file = "{tmp_path}/token"\n'
     )
-    environ = {"AZURE_OPENAI_API_KEY": "k-2"}
+    environ = {"AZURE_OPENAI_API_KEY": "canary-2"}
     found = config.load(
         path, environ, source_model=source_model, plugin_model=plugin_model
     )
-    assert found.sources["a"].api_key.get() == "k-1"
-    assert found.sources["b"].api_key.get() == "k-2"
-    assert found.sources["c"].settings.entra_token.get() == "t-1"
+    assert found.sources["a"].api_key.get() == "canary-1"
+    assert found.sources["b"].api_key.get() == "canary-2"
+    assert found.sources["c"].settings.entra_token.get() == "canary-3"
     shown = config.toml_text(config.redacted(found))
-    assert "k-1" not in shown
-    assert "t-1" not in shown
+    assert "canary-1" not in shown
+    assert "canary-3" not in shown
     assert "[sources.c]" in shown
     assert f'entra_token = "*** (file {tmp_path}/token)"' in shown
+
+
+def test_the_kind_is_found_and_its_settings_checked_without_any_client(tmp_path):
+    program = Program(tmp_path)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from tunewatch.sources import load\n"
+        f"load('azure').settings(endpoint='{RESOURCE}', api_key='k')\n"
+        "heavy = {'openai', 'httpx2', 'aiohttp', 'azure'} & set(sys.modules)\n"
+        "print(sorted(heavy))\n"
+    )
+    said = subprocess.run(
+        [sys.executable, str(script)],
+        env=program.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert said == "[]\n"
