@@ -62,8 +62,26 @@ async def test_an_identity_that_gets_no_token_refuses_with_its_words(identity, c
                 await it.source.list_jobs(after=None, limit=1)
         assert api.requests == []
     assert "Entra ID gives no token: " in raised.value.reason
+    assert "no identity is assigned" in raised.value.reason
+    assert "redacted" not in raised.value.reason
+    assert not [r for r in caplog.records if r.name.startswith("azure")]
     assert raised.value.__context__ is None
     assert [call.outcome for call in it.calls] == ["refused"]
+
+
+async def test_where_no_way_works_all_are_named_and_what_to_do(monkeypatch):
+    for name in ("IDENTITY_ENDPOINT", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    # Ways that ask nobody: neither this machine's network nor its programs.
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "prod")
+    monkeypatch.setenv("MSI_ENDPOINT", "http://127.0.0.1:9/msi")
+    monkeypatch.setenv("MSI_SECRET", "proof-of-place")
+    async with azure_at("http://127.0.0.1:9", entra=True) as it:
+        with pytest.raises(Refused) as raised:
+            await it.source.list_jobs(after=None, limit=1)
+    reason = raised.value.reason
+    assert "(environment, workload identity, managed identity)" in reason
+    assert "name the right one in AZURE_TOKEN_CREDENTIALS" in reason
 
 
 @pytest.mark.parametrize("token", ["", "  "])

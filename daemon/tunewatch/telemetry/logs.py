@@ -25,10 +25,6 @@ Render = Callable[[EventDict], bytes]
 QUIET = ("httpx2", "httpcore2", "openai", "aiohttp", "asyncio", "alembic", "sqlalchemy")
 """Libraries whose news is none: they speak from WARNING on."""
 
-SILENT = ("aiohttp.access", "azure")
-"""Libraries whose warnings are none: access lines repeat what /metrics tells, and
-Azure's tell of every try to sign in."""
-
 _LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -77,8 +73,8 @@ def _take_over_stdlib(lines: _Lines, level: int) -> None:
     root.setLevel(max(level, logging.INFO))
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    for name in SILENT:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    # Access lines would repeat what /metrics tells.
+    logging.getLogger("aiohttp.access").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
 
 

@@ -6,6 +6,8 @@ and caches. Its failures are translated here, and nowhere else is it known.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -16,6 +18,9 @@ from tunewatch.sources.openai.redaction import redacted
 
 Ask = Callable[[], Awaitable[str]]
 
+_WAY = re.compile(r"^\s*([A-Z][A-Za-z ]+) Credential: (.*)$", re.MULTILINE)
+_CLASS = re.compile(r"\b[A-Z][A-Za-z]+Credential\b")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORDS = {"noun": "token", "where": "entra_token_file"}
 
 
@@ -37,6 +42,8 @@ async def _identity(scope: str) -> AsyncIterator[Ask]:
     from azure.core.exceptions import AzureError, ClientAuthenticationError
     from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
 
+    # It warns of every way that fails at every try: the fault says it all.
+    logging.getLogger("azure").setLevel(logging.ERROR)
     async with DefaultAzureCredential() as credential:
         provider = get_bearer_token_provider(credential, scope)
 
@@ -55,6 +62,19 @@ async def _identity(scope: str) -> AsyncIterator[Ask]:
 
 
 def _in_short(error: Exception) -> str:
-    """Return the first thing that went wrong: the library tells of all its ways."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return redacted(" ".join(lines[:3])) or type(error).__name__
+    """Return what went wrong; of several ways that were tried, only which."""
+    text = _spaced(str(error))
+    ways = _WAY.findall(text)
+    if len(ways) > 1:
+        names = ", ".join(way.lower() for way, _ in ways)
+        return (
+            f"none of its ways works here ({names}); name the right one in "
+            "AZURE_TOKEN_CREDENTIALS, and it says why"
+        )
+    first = ways[0][1] if ways else text.strip().partition("\n")[0]
+    return redacted(first) or type(error).__name__
+
+
+def _spaced(text: str) -> str:
+    """Return a text with its classes in words: as one they look like secrets."""
+    return _CLASS.sub(lambda name: _HUMP.sub(" ", name[0]), text)
