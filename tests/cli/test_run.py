@@ -168,6 +168,28 @@ async def test_the_simulated_api_prints_its_url_and_answers(program):
     assert b"OPENAI_BASE_URL" in err
 
 
+async def test_azure_s_api_is_simulated_for_a_configuration_as_it_hints(program):
+    arguments = ("simulate", "--kind", "azure", "--port", "0", "--key", "try")
+    async with asyncio.timeout(60), started(program, *arguments) as process:
+        assert process.stdout is not None
+        endpoint = (await process.stdout.readline()).decode().strip()
+        path = program.directory / "azure.toml"
+        path.write_text(
+            f'[source_defaults]\nkind = "azure"\nendpoint = "{endpoint}"\n'
+            'api_key = "try"\n[sources.new]\n'
+            '[sources.older]\napi_version = "2024-10-21"\n'
+        )
+        arguments = ("check", "--config", str(path))
+        checked = await asyncio.to_thread(program, *arguments)
+        process.send_signal(signal.SIGTERM)
+        _, err = await process.communicate()
+    assert b'kind = "azure", endpoint = "' in err
+    assert checked.code == 0, checked.out + checked.err
+    realm = f"azure:{endpoint} answers and has jobs"
+    for name in ("new", "older"):
+        assert f"ok      source {name}: {realm}" in checked.out
+
+
 async def test_the_demo_shows_events_without_any_account(program):
     arguments = ("demo", "--speed", "600", "--seconds", "12")
     async with asyncio.timeout(90), started(program, *arguments) as process:

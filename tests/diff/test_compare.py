@@ -239,6 +239,37 @@ def test_a_result_file_fills_only_what_nobody_had():
     assert again.happenings == ()
 
 
+def test_an_open_result_file_is_read_again_until_the_job_settles():
+    state, ended = first(status="succeeded").after, job("succeeded")
+
+    def reading(look_number: int, *rows: MetricPoint, **fields: Any) -> Observation:
+        return look(
+            look=look_number,
+            file_id="file-1",
+            file_points=rows,
+            file_open=True,
+            complete=True,
+            settle_window=90.0,
+            **fields,
+        )
+
+    loss = MetricPoint(step=1, values={"train_loss": 0.5})
+    delta = diff(state, ended, ended, reading(2, loss), Known())
+    assert [p.values for p in delta.points] == [{"train_loss": 0.5}]
+    assert delta.after.files == ()
+    more = MetricPoint(step=1, values={"train_loss": 0.5, "valid_loss": 0.7})
+    known = Known(filled={1: frozenset({"train_loss"})})
+    again = diff(delta.after, ended, ended, reading(3, more, quiet_for=99.0), known)
+    assert [p.values for p in again.points] == [{"valid_loss": 0.7}]
+    keys = [d.happenings[0].key for d in (delta, again)]
+    assert keys == [("file-1", 1, 1, 1), ("file-1", 1, 1, 2)]
+    assert not again.after.settled
+    known = Known(filled={1: frozenset({"train_loss", "valid_loss"})})
+    last = diff(again.after, ended, ended, reading(4, more, quiet_for=99.0), known)
+    assert types(last) == [JobSettled.TYPE]
+    assert last.after.files == ("file-1",)
+
+
 def test_a_checkpoint_is_removed_when_absent_long_enough_and_may_come_back():
     checkpoint = Checkpoint(id="c1", step=10)
     known = Known(checkpoints={"c1": checkpoint})

@@ -24,14 +24,14 @@ from support.reference_tables import (
     README,
     ROOT,
     SAMPLE,
+    SOURCE,
     families,
     fenced,
     written,
 )
-from tunewatch import config, host
+from tunewatch import config, host, sources
 from tunewatch.cli import exits
 from tunewatch.cli.main import COMMANDS, root
-from tunewatch.cli.settings import source_model
 from tunewatch.events import CATALOGUE, GROUPS, Common, decode, encode
 from tunewatch.testing import examples
 from tunewatch.testing.contract import SinkContract
@@ -41,6 +41,7 @@ from tunewatch_plugins.webhook.signing import keyring
 TEXT = README.read_text()
 PROSE = re.sub(r"^```.*?^```$", "", TEXT, flags=re.DOTALL | re.MULTILINE)
 EVENT = r"(fine_tuning|tunewatch)\.(job|event|checkpoint|source)\.[\w<>]+"
+GROUPS_OF = ("tunewatch.plugins", "tunewatch.sources")
 WORDS = set(re.findall(r"`([^`\n]+)`", PROSE))
 
 
@@ -105,7 +106,7 @@ def test_every_plugin_and_source_is_in_its_table_and_the_other_way_round():
     kinds = set(first_column("## Plugins")) - {"kind", "kind of source"}
     installed = {
         entry.name
-        for group in ("tunewatch.plugins", "tunewatch.sources")
+        for group in GROUPS_OF
         for entry in entry_points(group=group)
         if entry.dist is not None and entry.dist.name == "tunewatch"
     }
@@ -180,11 +181,19 @@ def choices(monkeypatch):
     sys.modules.pop(SAMPLE.stem, None)
 
 
-def test_every_configuration_shown_is_valid(tmp_path, choices):
+@pytest.fixture
+def trainer(monkeypatch):
+    """Install the sample source, as its distribution would."""
+    monkeypatch.syspath_prepend(str(SOURCE.parent))
+    yield SOURCE.stem
+    sys.modules.pop(SOURCE.stem, None)
+
+
+def test_every_configuration_shown_is_valid(tmp_path, choices, trainer):
     shown = [sample for sample in fenced(TEXT, "toml") if "[project" not in sample]
-    assert len(shown) == 3, "the look, the sample plugin, the annotated example"
+    assert len(shown) == 5, "the look, Azure, two samples, the annotated example"
     (tmp_path / "webhook-secret").write_text(new_secret())
-    installed = entry_points(group="tunewatch.plugins")
+    installed = [entry for group in GROUPS_OF for entry in entry_points(group=group)]
     among = EntryPoints((*installed, *sample_entry_points()))
     for sample in shown:
         text = sample if "[sources" in sample else f"{sample}\n[sources.a]\napi_key='k'"
@@ -194,8 +203,8 @@ def test_every_configuration_shown_is_valid(tmp_path, choices):
         )
         settings = config.load(
             path,
-            {"OPENAI_API_KEY": "sk-1"},
-            source_model=source_model,
+            {"OPENAI_API_KEY": "sk-1", "AZURE_OPENAI_API_KEY": "k-1"},
+            source_model=lambda kind: sources.load(kind, installed=among).settings,
             plugin_model=lambda kind: host.load(kind, among=among).settings,
         )
         assert settings.sources

@@ -1,161 +1,49 @@
-"""A stranger's package with a source and plugins, installed beside tunewatch."""
+"""Strangers' packages, a source and a plugin, installed beside tunewatch."""
 
 from __future__ import annotations
 
+import ast
 import json
 
 import pytest
 
-from support.distribution import write_package
+from support.distribution import SAMPLES, install_sample, write_package
 from support.program import Program
 from support.running import QUICK, Running, configure, ended, eventually, running
 
-TRAINER = '''
-"""A source that reads a trainer's own state file: no URL, no key."""
-
-import hashlib
-import json
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import ClassVar
-
-import msgspec
-from pydantic import BaseModel, ConfigDict
-
-from tunewatch.model import Entry, Job, MetricPoint
-from tunewatch.sources.contract import (
-    Missing, Page, RawJob, SourceKind, Unavailable, Unreadable,
-)
+PUBLIC = {"tunewatch.model", "tunewatch.plugin", "tunewatch.sources.contract"}
+"""What the README names to authors of plugins and sources."""
 
 
-class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    needs_key: ClassVar[bool] = False
-    path: Path
-
-
-class Trainer:
-    def __init__(self, name, path):
-        self.name = name
-        self.realm = "trainer:" + str(path)
-        self._path = path
-
-    def _jobs(self):
-        try:
-            return json.loads(self._path.read_text())
-        except OSError as error:
-            raise Unavailable("the state file is away") from error
-
-    async def list_jobs(self, *, after, limit):
-        items = tuple(self._raw(job) for job in self._jobs())
-        return Page(items=items, cursor=None, count=len(items))
-
-    async def retrieve_job(self, job_id):
-        for job in self._jobs():
-            if job["id"] == job_id:
-                return self._raw(job)
-        raise Missing("no such job")
-
-    async def list_entries(self, job_id, *, after, limit):
-        [job] = [job for job in self._jobs() if job["id"] == job_id]
-        entries = tuple(
-            Entry(id=f"{job_id}-{step}", created_at=job["created_at"] + step,
-                  point=MetricPoint(step=step, values={"train_loss": loss}))
-            for step, loss in reversed(list(enumerate(job["extra"]["losses"], 1)))
-        )
-        return Page(items=entries, cursor=None, count=len(entries))
-
-    async def list_checkpoints(self, job_id, *, after, limit):
-        return Page(items=(), cursor=None)
-
-    async def result_points(self, file_id):
-        raise Missing("there are none")
-
-    def identify(self, raw):
-        return self.decode(raw).id
-
-    def decode(self, raw):
-        try:
-            return msgspec.json.decode(raw, type=Job)
-        except msgspec.MsgspecError as error:
-            raise Unreadable(str(error)) from error
-
-    def _raw(self, job):
-        raw = json.dumps(job).encode()
-        return RawJob(raw=raw, digest=hashlib.md5(raw).digest())
-
-
-@asynccontextmanager
-async def _open(settings, context):
-    yield Trainer(context.name, settings.path)
-
-
-SOURCE = SourceKind(settings=Settings, open=_open)
-'''
-
-DIARY = '''
-"""A sink that writes event types into a file; it opens once a gate file is there."""
-
-from contextlib import asynccontextmanager
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict
-
-from tunewatch.plugin import Plugin
-
-
-class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    path: Path
-    gate: Path | None = None
-
-
-class Diary:
-    def __init__(self, path):
-        self._path = path
-
-    async def deliver(self, delivery):
-        with self._path.open("a") as file:
-            file.write(delivery.event.type + "\\n")
-
-
-@asynccontextmanager
-async def _open(settings, context):
-    if settings.gate is not None and not settings.gate.exists():
-        raise ConnectionRefusedError("the broker is down")
-    context.log.info("diary.open", path=settings.path.name)
-    yield Diary(settings.path)
-
-
-PLUGIN = Plugin(settings=Settings, events=("*",), open=_open)
-'''
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Install each sample as the package that it is."""
+    directory = tmp_path_factory.mktemp("samples")
+    return [install_sample(directory, name) for name in ("acme-trainer", "acme-diary")]
 
 
 @pytest.fixture
-def program(tmp_path):
-    site = write_package(
+def program(tmp_path, installed):
+    hollow = write_package(
         tmp_path,
-        "acme-tunewatch",
-        {
-            "tunewatch.sources": {"trainer": "acme_trainer:SOURCE"},
-            "tunewatch.plugins": {
-                "diary": "acme_diary:PLUGIN",
-                "hollow": "acme_hollow:PLUGIN",
-            },
-        },
-        {"acme_trainer": TRAINER, "acme_diary": DIARY, "acme_hollow": "import nowhere"},
+        "acme-hollow",
+        {"tunewatch.plugins": {"hollow": "acme_hollow:PLUGIN"}},
+        {"acme_hollow": "import nowhere"},
     )
-    return Program(tmp_path, sites=(site,))
+    return Program(tmp_path, sites=(*installed, hollow))
 
 
 def train(program: Program, status: str, *losses: float) -> None:
-    job = {
+    run = {
         "id": "run-1",
         "status": status,
         "created_at": 1_790_000_000,
-        "extra": {"losses": losses},
+        "losses": losses,
     }
-    (program.directory / "state.json").write_text(json.dumps([job]))
+    # Whole at once: a half-written file would be the trainer's mistake, not ours.
+    new = program.directory / "state.new"
+    new.write_text(json.dumps([run]))
+    new.rename(program.directory / "state.json")
 
 
 def settings(program: Program, plugins: str) -> None:
@@ -189,11 +77,45 @@ async def test_a_stranger_s_source_and_sink_work_by_their_entry_points(program):
         assert {"diary", "hollow", "webhook"} <= set(plugins["installed"])
         (program.directory / "state.json").unlink()
         trouble = await daemon.logged("source.trouble", source="cluster")
-        assert trouble["reason"] == "the state file is away"
+        assert "cannot read the state file: No such file" in trouble["reason"]
         assert await daemon.stop() == 0
     told = diary(program)
     assert told[0] == "tunewatch.job.discovered"
     assert told.count("fine_tuning.job.running") == 1
+
+
+def test_the_samples_are_written_from_what_is_documented_alone():
+    for module in SAMPLES.rglob("*.py"):
+        named = {
+            node.module
+            for node in ast.walk(ast.parse(module.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module
+        }
+        ours = {name for name in named if name.startswith("tunewatch")}
+        assert ours, module
+        assert ours <= PUBLIC, module
+
+
+async def test_a_kind_that_nobody_installed_is_told_with_those_there_are(program):
+    configure(program, '[sources.cluster]\nkind = "trainr"\n')
+    done = await ended(program, "run")
+    assert done.code == 2
+    assert "sources.cluster.kind: no source kind called 'trainr'" in done.err
+    assert "installed: azure, openai, trainer" in done.err
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ('path = "x"\npaht = "y"\n', "sources.cluster.paht: there is no such key"),
+        ("", "sources.cluster.path: wanted"),
+    ],
+)
+async def test_a_stranger_s_settings_are_checked_like_our_own(program, keys, told):
+    configure(program, f'[sources.cluster]\nkind = "trainer"\n{keys}')
+    done = await ended(program, "check")
+    assert done.code == 2
+    assert told in done.err
 
 
 async def test_a_plugin_that_does_not_open_degrades_alone_and_is_tried_again(program):

@@ -8,38 +8,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.served_items import (
-    checkpoint_item,
-    ended_item,
-    message_item,
-    metrics_item,
-)
+from support.recordings import recording
+from support.served_items import checkpoint_item, ended_item, metrics_item
 from support.watching import Watch, until, watching
 from tunewatch.model import Snapshot
 from tunewatch.selection import Choice, NoChoice, select
 from tunewatch_plugins.best_checkpoint import Settings
 
-SHARED = Path(
-    os.environ.get("TUNEWATCH_SHARED", Path(__file__).parents[2] / "../shared")
-)
-PAYLOADS = SHARED / "payloads"
 SETTLED = "tunewatch.job.settled"
 ACCURACY = "train_mean_token_accuracy"
 """What result files call `train_accuracy`."""
-
-
-def recording(name: str, otherwise: Callable[[], str]) -> str:
-    """Return a recording, or what stands in for it."""
-    path = PAYLOADS / name
-    return path.read_text() if path.is_file() else otherwise()
 
 
 def made_up_curve(steps: int, *, best: int | None = None, zeros: int = 0) -> str:
@@ -219,41 +202,6 @@ def _by_time(newest_first: list[dict[str, Any]]) -> list[str]:
     rising = newest_first[::-1]
     rising.sort(key=lambda event: event["created_at"])
     return [event["id"] for event in rising]
-
-
-def made_up_azure() -> str:
-    lines = [f"Step {step}: training loss={3.8 / step}" for step in range(40, 0, -10)]
-    return "\n".join(["Training tokens billed: 7223000", *lines, "Job started."])
-
-
-async def test_recorded_azure_messages_are_told_in_order(url):
-    name = "azure_dpo_gpt41mini_event_messages_newest_first.txt"
-    texts = [line for line in recording(name, made_up_azure).splitlines() if line]
-    async with watching(url, backfill="all") as watch:
-        at = watch.now() - 90_000
-        watch.api.put_job(ended_item("ftjob-a", at, "succeeded"))
-        items = []
-        for number, text in enumerate(texts[::-1]):
-            said = re.fullmatch(r"Step (\d+): training loss=([\d.E+-]+)", text)
-            if said is None:
-                items.append(message_item(number, at + number, text))
-            else:
-                loss = float(said[2])
-                items.append(metrics_item(int(said[1]), at + number, train_loss=loss))
-        # Some steps are said twice by the recorded list: the later wins its place.
-        unique = list({item["id"]: item for item in items}.values())
-        watch.api.put_events("ftjob-a", unique[::-1])
-        async with watch.polling():
-            succeeded = "fine_tuning.job.succeeded"
-            await until(lambda: watch.heard.count(succeeded), what="told")
-        messages = watch.heard.of("ftjob-a", kind="fine_tuning.event.message")
-        points = watch.heard.points("ftjob-a")
-    plain = [item["message"] for item in unique if item["type"] == "message"]
-    assert [event.payload.message for event in messages] == plain
-    steps = {i["data"]["step"]: i["data"] for i in unique if i["type"] == "metrics"}
-    assert {point.step for point in points} == set(steps)
-    for point in points:
-        assert point.values["train_loss"] == steps[point.step]["train_loss"]
 
 
 def made_up_reward() -> str:

@@ -6,17 +6,13 @@ The recordings lie beside the project; where they are not, excerpts stand alone.
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
+from support.recordings import PAYLOADS
+from tunewatch.sources.azure.dialect import job_of as azure_job
 from tunewatch.sources.openai.decode import checkpoint_of, entry_of, job_of
 from tunewatch.sources.openai.pages import read_page
 from tunewatch.sources.openai.result_file import read_result_file
-
-SHARED = Path(
-    os.environ.get("TUNEWATCH_SHARED", Path(__file__).parents[2] / "../shared")
-)
 
 AZURE_JOB = {
     "id": "ftjob-70ee",
@@ -44,17 +40,18 @@ CSV = b"step,train_loss,train_accuracy\n1,0.59300,0.80000\n"
 
 def recorded(name: str, otherwise: bytes) -> bytes:
     """Return a recording, or its excerpt where there are no recordings."""
-    path = SHARED / "payloads" / name
+    path = PAYLOADS / name
     return path.read_bytes() if path.is_file() else otherwise
 
 
 def test_a_real_azure_job_is_read() -> None:
-    read = job_of(
+    read = azure_job(
         recorded("azure_job_object_gpt41.json", json.dumps(AZURE_JOB).encode())
     )
     assert read.status == "succeeded"
     assert read.suffix
-    assert read.estimated_finish == 1750074407
+    assert read.finished_at == 1747507995
+    assert read.estimated_finish is None
     assert read.error is None
     assert read.training_method == "supervised"
 
@@ -97,7 +94,7 @@ def test_real_events_and_checkpoints_are_read() -> None:
 
 
 def test_every_real_result_file_is_read_row_by_row() -> None:
-    files = sorted((SHARED / "payloads").glob("*result_csv*.csv"))
+    files = sorted(PAYLOADS.glob("*result_csv*.csv"))
     bodies = [path.read_bytes() for path in files] or [CSV]
     for body in bodies:
         points, malformed = read_result_file(body)

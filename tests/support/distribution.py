@@ -1,13 +1,18 @@
-"""Installed packages as directories: real metadata, nothing installed anywhere."""
+"""Installed packages as directories: real metadata, nothing installed for good."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Mapping
 from importlib.metadata import EntryPoints, distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "tests/samples"
+"""Packages as strangers would write them, each whole with its pyproject.toml."""
 
 
 def write_package(
@@ -27,6 +32,28 @@ def write_package(
     (info / "entry_points.txt").write_text("\n".join(lines))
     for module, text in (modules or {}).items():
         (site / f"{module}.py").write_text(text)
+    return site
+
+
+def install_sample(directory: Path, name: str) -> Path:
+    """Let pip build and install a sample into a directory of its own; return that.
+
+    It asks no index for anything.
+    """
+    source = shutil.copytree(SAMPLES / name, directory / "source" / name)
+    site = directory / "installed" / name
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"),
+            *("--no-index", "--no-build-isolation", "--target", str(site)),
+            str(source),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
     return site
 
 

@@ -29,6 +29,7 @@ from tunewatch_plugins.prometheus import Metrics, Settings
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 SAMPLE = ROOT / "tests/docs/choices_plugin.py"
+SOURCE = ROOT / "tests/samples/acme-trainer/acme_trainer.py"
 
 
 def events() -> str:
@@ -76,12 +77,18 @@ def sample() -> str:
     return f"```python\n{SAMPLE.read_text()}```"
 
 
+def source() -> str:
+    """Return the sample source, whole."""
+    return f"```python\n{SOURCE.read_text()}```"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "events": events,
     "groups": groups,
     "metrics": metrics,
     "settings": settings,
     "sample": sample,
+    "source": source,
 }
 
 

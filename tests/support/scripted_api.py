@@ -20,6 +20,7 @@ from tunewatch.sources.contract import Call, SourceContext
 from tunewatch.sources.http import shared_http
 from tunewatch.sources.openai import OpenAISettings
 from tunewatch.sources.openai.client import OpenAISource
+from tunewatch.sources.openai.surface import Surface
 
 KEY = "sk-test-7Qm2vX9bLr4TzK8wNc1D"
 
@@ -67,6 +68,7 @@ class ScriptedAPI:
     """The server's script and what it has seen."""
 
     base_url: str
+    root: str = "/v1"  #: what every path begins with
     requests: list[web.BaseRequest] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,7 +76,7 @@ class ScriptedAPI:
 
     def says(self, path: str, *replies: Reply) -> None:
         """Set the replies of a path below the base URL."""
-        self._script[f"/v1{path}"] = list(replies)
+        self._script[f"{self.root}{path}"] = list(replies)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer by the script."""
@@ -120,10 +122,13 @@ async def _misbehave(request: web.BaseRequest, reply: Reply) -> web.StreamRespon
 
 @asynccontextmanager
 async def scripted_api(
-    *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    *,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    root: str = "/v1",
 ) -> AsyncIterator[ScriptedAPI]:
     """Open a scripted API on a free port of loopback."""
-    api = ScriptedAPI("")
+    api = ScriptedAPI("", root=root)
     runner = web.ServerRunner(
         web.Server(api.handle, handler_cancellation=True), shutdown_timeout=0.1
     )
@@ -132,7 +137,7 @@ async def scripted_api(
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         port = runner.addresses[0][1]
-        api.base_url = f"{'http' if tls is None else 'https'}://{host}:{port}/v1"
+        api.base_url = f"{'http' if tls is None else 'https'}://{host}:{port}{root}"
         yield api
     finally:
         await runner.cleanup()
@@ -142,7 +147,7 @@ async def scripted_api(
 class Watched:
     """A source that is open, and what it told of its requests."""
 
-    source: OpenAISource
+    source: Surface
     calls: list[Call]
 
 

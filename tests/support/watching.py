@@ -8,7 +8,11 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,9 +21,11 @@ from tunewatch.clock import FastClock
 from tunewatch.diff import Observation
 from tunewatch.events import Event, decode
 from tunewatch.poller.source_poller import SourcePoller, SourceSetting
+from tunewatch.settings import Secret
+from tunewatch.sources.azure import SOURCE as AZURE
 from tunewatch.sources.contract import Call, Source, SourceContext
 from tunewatch.sources.http import shared_http
-from tunewatch.sources.openai import SOURCE
+from tunewatch.sources.openai import SOURCE as OPENAI
 from tunewatch.store.journal import Journal
 from tunewatch.store.opening import Store, open_store
 from tunewatch.store.records import EventRef, Fence, SourceRow, StoreUnavailable
@@ -250,6 +256,16 @@ def shy(watch: Watch) -> ShyJournal:
     return journal
 
 
+def _source_of(
+    api: SimulatedApi, url: str, context: SourceContext
+) -> AbstractAsyncContextManager[Source]:
+    """Return a source of the API's own kind."""
+    if api.dialect == "azure":
+        secret = Secret(context.secret, "the test")
+        return AZURE.open(AZURE.settings(endpoint=url, api_key=secret), context)
+    return OPENAI.open(OPENAI.settings(base_url=url), context)
+
+
 @asynccontextmanager
 async def watching(
     store_url: str,
@@ -281,8 +297,8 @@ async def watching(
         url = url or await stack.enter_async_context(api.serve())
         http = await stack.enter_async_context(shared_http())
         context = SourceContext(name=name, secret=key, observe=calls.append, http=http)
-        settings = SOURCE.settings(base_url=url)
-        source = await stack.enter_async_context(SOURCE.open(settings, context))
+        opened = _source_of(api, url, context)
+        source = await stack.enter_async_context(opened)
         if beside is not None:
             store = beside.store
         else:
@@ -290,7 +306,7 @@ async def watching(
                 open_store(store_url, clock=clock, owner="test")
             )
         row = await store.sources.contact(
-            name, "openai", source.realm, backfill=backfill
+            name, api.dialect, source.realm, backfill=backfill
         )
         fence = await store.leases.acquire(row.id)
         assert fence is not None

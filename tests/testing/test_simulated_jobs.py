@@ -8,14 +8,14 @@ import io
 from typing import Any
 
 import pytest
-from openai import APIStatusError, AsyncAzureOpenAI
+from openai import APIStatusError
 from openai.types.file_object import FileObject
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 from pydantic import TypeAdapter
 
 from support.simulated import START, client_of, still_api
-from tunewatch.testing import DEFAULT_KEY, Script, SimulatedApi, SimulatedClock
+from tunewatch.testing import Script, SimulatedApi, SimulatedClock
 
 
 def checked(kind: Any, answer: Any) -> Any:
@@ -343,40 +343,6 @@ async def test_a_reinforcement_job_nests_its_metrics_as_documented():
     assert (
         saved.data[0].metrics.full_valid_mean_reward == data["full_valid_mean_reward"]
     )
-
-
-async def test_azures_client_gets_azures_words():
-    api = still_api(dialect="azure")
-    job = api.add_job(suffix="chart-qa", steps=40)
-    async with (
-        api.serve() as base_url,
-        AsyncAzureOpenAI(
-            azure_endpoint=base_url.removesuffix("/v1"),
-            api_key=DEFAULT_KEY,
-            api_version="2024-10-21",
-            max_retries=0,
-        ) as client,
-    ):
-        pending = await client.fine_tuning.jobs.retrieve(job.id)
-        api.clock.advance_to(job.ends_at)
-        early = await everything(client, job.id)
-        api.clock.advance_to(job.settles_at)
-        shown = await client.fine_tuning.jobs.retrieve(job.id)
-        late = await everything(client, job.id)
-        saved = await client.fine_tuning.jobs.checkpoints.list(job.id)
-        content = await client.files.content(shown.result_files[0])
-    assert pending.status == "pending"
-    assert shown.fine_tuned_model.endswith("-chart-qa")
-    assert ".ft-" in shown.fine_tuned_model
-    assert "organization_id" not in shown.to_dict()
-    assert early[0].message == "Job succeeded."
-    assert late[0].message.startswith("Training tokens billed: ")
-    steps = [event.data["step"] for event in late if event.type == "metrics"]
-    assert set(steps) == {40, 30, 27, 20, 13, 10, 1}
-    assert "total_steps" not in late[10].to_dict()
-    assert saved.data[0].id.startswith("ftchkpt-")
-    assert saved.data[0].metrics.full_valid_loss is not None
-    assert content.text.startswith("step,train_loss,train_mean_token_accuracy,")
 
 
 async def test_a_job_can_be_created_by_a_request_and_lives():

@@ -9,7 +9,7 @@ import sys
 from contextlib import asynccontextmanager
 
 import pytest
-from openai import AsyncOpenAI
+from openai import AsyncAzureOpenAI, AsyncOpenAI
 
 
 @asynccontextmanager
@@ -57,3 +57,15 @@ async def test_it_can_serve_many_running_jobs_and_nothing_else():
         listed = [job async for job in client.fine_tuning.jobs.list(limit=100)]
     assert len(listed) == 250
     assert "succeeded" not in {job.status for job in listed}
+
+
+async def test_of_azure_s_kind_its_first_line_is_the_endpoint():
+    async with (
+        serving("--kind", "azure", "--past", "3") as (endpoint, _),
+        AsyncAzureOpenAI(
+            azure_endpoint=endpoint, api_version="2024-10-21", api_key="sk-simulated"
+        ) as client,
+    ):
+        listed = [job async for job in client.fine_tuning.jobs.list(limit=100)]
+    assert len(listed) >= 4
+    assert all(job.id.startswith("ftjob-") and len(job.id) == 38 for job in listed)

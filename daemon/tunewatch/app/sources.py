@@ -1,7 +1,8 @@
 """Open the configured sources and meet them in the store.
 
-All sources share one HTTP client. What a source was called, where it lives and from
-when on it tells is fixed in its row at first contact.
+All sources share one HTTP client. The key of a source, or the secret that its kind has
+instead, is watched: one that was exchanged is tried at once. What a source was called,
+where it lives and from when on it tells is fixed in its row at first contact.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife
 from tunewatch.config import Settings, SourceSettings
 from tunewatch.poller.source_poller import SourceSetting
+from tunewatch.settings import Secret, secrets_of
 from tunewatch.sources.contract import SourceContext
 from tunewatch.sources.http import shared_http
 
@@ -26,10 +28,9 @@ async def open_lives(
     http = await stack.enter_async_context(shared_http())
     lives = []
     for name, one in settings.sources.items():
-        key = _key(one)
         context = SourceContext(
             name=name,
-            secret=key,
+            secret=_key(one.api_key),
             observe=partial(parts.measures.called, name),
             http=http,
             now=parts.clock.now,
@@ -47,7 +48,7 @@ async def open_lives(
         life = SourceLife(
             source=source,
             row=row,
-            key=key,
+            key=_key(one.api_key or next(secrets_of(one.settings), None)),
             setting=_setting(one),
             parts=parts,
         )
@@ -55,8 +56,7 @@ async def open_lives(
     return lives
 
 
-def _key(one: SourceSettings) -> Callable[[], str | None]:
-    secret = one.api_key
+def _key(secret: Secret | None) -> Callable[[], str | None]:
     return (lambda: None) if secret is None else secret.get
 
 

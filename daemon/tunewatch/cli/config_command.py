@@ -8,6 +8,9 @@ import click
 
 from tunewatch.cli.options import config_option
 
+SOURCES = ("azure",)
+"""Kinds of source in the example, beside OpenAI's."""
+
 SHOWN = ("wandb", "mqtt", "webhook")
 """Kinds of plugin in the example, if they are installed; others follow by name."""
 
@@ -22,7 +25,9 @@ def command(example: bool, config_path: Path | None) -> None:
 
     if example:
         kinds = (*SHOWN, *host.kinds())
-        text = config.annotated_example(source_model, plugin_model, plugin_kinds=kinds)
+        text = config.annotated_example(
+            source_model, plugin_model, source_kinds=SOURCES, plugin_kinds=kinds
+        )
         click.echo(text, nl=False)
         return
     settings = load_settings(config_path)

@@ -4,8 +4,27 @@ from __future__ import annotations
 
 import click
 
+_HINTS = {
+    "openai": (
+        'point a source at the URL below: base_url = "…", api_key = "{key}"; or\n'
+        "  OPENAI_API_KEY={key} OPENAI_BASE_URL=… tunewatch run"
+    ),
+    "azure": (
+        'point a source at the URL below: kind = "azure", endpoint = "…", '
+        'api_key = "{key}";\n'
+        '  with api_version = "2024-10-21" it is asked in the older form'
+    ),
+}
+
 
 @click.command()
+@click.option(
+    "--kind",
+    type=click.Choice(("openai", "azure")),
+    default="openai",
+    show_default=True,
+    help="Whose API.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
 @click.option("--seed", type=int, default=0, help="The same seed, the same jobs.")
 @click.option(
@@ -20,6 +39,7 @@ import click
 @click.option("--key", default="sk-simulated", show_default=True)
 def command(
     *,
+    kind: str,
     port: int,
     seed: int,
     time_scale: float,
@@ -29,17 +49,14 @@ def command(
 ) -> None:
     """Serve the simulated fine-tuning API, to try a configuration without an account.
 
-    Prints its base URL; nothing but this machine can reach it.
+    Prints its base URL or endpoint; nothing but this machine can reach it.
     """
     from tunewatch.testing import serve
 
-    click.echo(
-        f'point a source at the URL below: base_url = "…", api_key = "{key}"; or\n'
-        f"  OPENAI_API_KEY={key} OPENAI_BASE_URL=… tunewatch run",
-        err=True,
-    )
+    click.echo(_HINTS[kind].format(key=key), err=True)
     serve.main(
         [
+            f"--kind={kind}",
             f"--port={port}",
             f"--seed={seed}",
             f"--time-scale={time_scale}",

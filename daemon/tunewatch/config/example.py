@@ -49,16 +49,22 @@ class _Table:
 
 
 def annotated_example(
-    source_model: ModelOf, plugin_model: ModelOf, *, plugin_kinds: Iterable[str] = ()
+    source_model: ModelOf,
+    plugin_model: ModelOf,
+    *,
+    source_kinds: Iterable[str] = (),
+    plugin_kinds: Iterable[str] = (),
 ) -> str:
     """Return a configuration file with every setting, its meaning and its default.
 
-    It is valid as it stands, given the environment variable it names. `plugin_kinds`
-    are shown if they are installed; those that run anyway always are.
+    It is valid as it stands, given the environment variable it names. `source_kinds`
+    are shown beside OpenAI's by their own settings. `plugin_kinds` are shown if they
+    are installed; those that run anyway always are.
     """
     tables = [
         _Table("daemon", "The process itself.", (DaemonSettings,)),
         _source(source_model),
+        *(_other_source(source_model, kind) for kind in source_kinds),
         *_plugins(plugin_model, plugin_kinds),
     ]
     return _HEAD + "".join(f"\n{_written(table)}" for table in tables)
@@ -71,6 +77,17 @@ def _source(source_model: ModelOf) -> _Table:
         "metrics and is permanent. [source_defaults] takes any key of a source.",
         (SourceKeys, source_model("openai")),
         fixed=(("kind", "openai"),),
+    )
+
+
+def _other_source(source_model: ModelOf, kind: str) -> _Table:
+    model = source_model(kind)
+    return _Table(
+        f"sources.{kind}",
+        f"{_first_line(model)} Every key of a source above can stand here, too.",
+        (model,),
+        on=False,
+        fixed=(("kind", kind),),
     )
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tunewatch.diff import checkpoints, entries
 from tunewatch.diff.changes import TRAVELLING_FIELDS, changes
-from tunewatch.diff.remembering import remembered, told
+from tunewatch.diff.remembering import files_read, remembered, told
 from tunewatch.diff.state import NEW, Delta, JobState, Known, Observation
 from tunewatch.events import (
     Happening,
@@ -125,7 +125,8 @@ class _Look:
             after = replace(after, settled=False, removed=False, counts=self.counts)
         elif self._settles(is_news=is_news):
             self.told.append(self._once(JobSettled.TYPE, self._ended(JobSettled)))
-            after = replace(after, settled=True, counts=self.counts)
+            read = files_read(after, self.seen)
+            after = replace(after, settled=True, counts=self.counts, files=read)
         return Delta(
             happenings=tuple(self.told),
             after=after,
@@ -214,7 +215,8 @@ class _Look:
                 keys.update(values)
                 filled.append(replace(full, values=values))
         at = self.job.finished_at
-        self.told.extend(entries.tell_file(seen.file_id, filled, at))
+        told = entries.tell_file(seen.file_id, filled, at, is_open=seen.file_open)
+        self.told.extend(told)
         return filled
 
     def _status(self) -> bool:

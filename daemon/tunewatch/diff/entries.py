@@ -111,15 +111,24 @@ def _metrics(group: Sequence[tuple[str, int, MetricPoint]]) -> Iterator[Happenin
 
 
 def tell_file(
-    file_id: str, points: Sequence[MetricPoint], created_at: int | None
+    file_id: str,
+    points: Sequence[MetricPoint],
+    created_at: int | None,
+    *,
+    is_open: bool = False,
 ) -> Iterator[Happening]:
-    """Yield the points that a result file filled in."""
+    """Yield the points that a result file filled in.
+
+    One that is open may fill the same steps again, with other values: then the first
+    ordinal tells the two apart.
+    """
     start = 0
     for end in _cuts(points):
         part = points[start:end]
+        steps = (file_id, part[0].step, part[-1].step)
         yield Happening(
             type=MetricsRecorded.TYPE,
-            key=(file_id, part[0].step, part[-1].step),
+            key=(*steps, part[0].n) if is_open else steps,
             created_at=created_at,
             payload=recorded(part),
         )

@@ -41,11 +41,18 @@ def remembered(
             [before.last_event_at, *(e.created_at or None for e in seen.entries)]
         ),
     )
-    if seen.file_id is not None and seen.file_id not in before.files:
-        after = replace(after, files=(*before.files, seen.file_id))
+    if not seen.file_open:
+        after = replace(after, files=files_read(before, seen))
     if seen.gone:
         after = replace(after, removed=True, settled=True)
     return after
+
+
+def files_read(state: JobState, seen: Observation) -> tuple[str, ...]:
+    """Return the files whose points are in, that of this look included."""
+    if seen.file_id is None or seen.file_id in state.files:
+        return state.files
+    return (*state.files, seen.file_id)
 
 
 def told(state: JobState, seen: Observation, job: Job) -> JobState:

@@ -61,6 +61,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     checkpoints: tuple[Checkpoint, ...] | None = None  #: a complete list, if listed
     file_id: str | None = None  #: the result file that `file_points` come from
     file_points: tuple[MetricPoint, ...] = ()
+    file_open: bool = False  #: it may grow: it is read again until the job is settled
     partial: bool = False  #: further parts of this look follow: state stays
     complete: bool = False  #: job + events + checkpoints (+ result file)
     quiet_for: float | None = None  #: s since the first complete look without change

@@ -97,7 +97,8 @@ class Discovery:
         """Return how many further pages cover what the newest does not show."""
         now = self.clock.monotonic()
         ranks: list[int] = []
-        for job in self.tracked.values():
+        # A copy: looks end, and jobs leave with them, while the store counts.
+        for job in list(self.tracked.values()):
             if self.listing.is_shown(job.id) or job.is_slow(now):
                 continue
             if job.rank is None:

@@ -16,16 +16,12 @@ from structlog.typing import FilteringBoundLogger
 from tunewatch import pace
 from tunewatch.clock import Clock
 from tunewatch.diff import Observation
-from tunewatch.model import Checkpoint, Entry, MetricPoint
+from tunewatch.model import Checkpoint, Entry
 from tunewatch.poller.asking import Asker
-from tunewatch.poller.tracked import NEVER, Outline, Tracked
+from tunewatch.poller.filling import ResultFiles
+from tunewatch.poller.tracked import Outline, Tracked
 from tunewatch.poller.walk import EntryWalk, KnownOf, all_checkpoints
-from tunewatch.sources.contract import (
-    Missing,
-    Source,
-    SourceFault,
-    Unreadable,
-)
+from tunewatch.sources.contract import Missing, Source, Unreadable
 from tunewatch.store.records import Committed, JobFault
 
 MOST_ENTRIES = 2000
@@ -44,6 +40,7 @@ class Looker:
 
     source: Source
     asker: Asker
+    files: ResultFiles
     commit: Commit
     known_of: Callable[[int | None], KnownOf]  #: by key: events that are committed
     clock: Clock
@@ -84,8 +81,10 @@ class Looker:
         if needed or brings_checkpoints(entries) or (moved and self.asker.has_room):
             seen = replace(seen, checkpoints=await self._checkpoints(job))
         if ended:
-            has_file, seen = await self._file(job, current, seen)
+            has_file, seen = await self.files.at_end(job, current, seen)
             seen = replace(seen, complete=has_file)
+        elif moved:
+            seen = await self.files.early(job, current, entries, seen)
         job.was_quiet = not moved
         if not moved and seen.raw is None and seen.checkpoints is None:
             job.looks += 1
@@ -149,49 +148,6 @@ class Looker:
             return await all_checkpoints(self.asker, job.id)
         except Missing:
             return None  # some compatible APIs have none
-
-    async def _file(
-        self, job: Tracked, current: Outline, seen: Observation
-    ) -> tuple[bool, Observation]:
-        """Read a result file that is named; return whether it no longer blocks."""
-        now = self.clock.monotonic()
-        names = [name for name in current.result_files if name not in job.state.files]
-        expected = bool(names) or (
-            current.status == "succeeded" and not current.result_files
-        )
-        if not expected:
-            return True, seen
-        if job.file_first_tried is None:
-            job.file_first_tried = now
-        waived = job.may_settle_without_file(now)
-        if not names or now < job.file_next:
-            return waived, seen
-        points = await self._points(job, names[0])
-        if points is None:
-            return waived, seen
-        # A file after the first, should a provider have one, is for the next look.
-        filled = replace(seen, file_id=names[0], file_points=points)
-        return len(names) == 1, filled
-
-    async def _points(
-        self, job: Tracked, file_id: str
-    ) -> tuple[MetricPoint, ...] | None:
-        """Return what the file says, None if it cannot be had for now.
-
-        Never a failure of the look: how the job ended must not wait for its file.
-        """
-        try:
-            points = await self.asker.file(file_id)
-        except SourceFault as fault:
-            now = self.clock.monotonic()
-            if job.may_settle_without_file(now):
-                job.file_next = now + pace.FILE_AGAIN
-            self.log.info(
-                "poll.no_result_file", job=job.id, file=file_id, reason=fault.reason
-            )
-            return None
-        job.file_next = NEVER
-        return points
 
     async def _committed(
         self, job: Tracked, seen: Observation, now: float

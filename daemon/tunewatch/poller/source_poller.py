@@ -20,6 +20,7 @@ from tunewatch.poller.asking import Asker
 from tunewatch.poller.budget import Budget
 from tunewatch.poller.committing import Committer
 from tunewatch.poller.discovering import Discovery
+from tunewatch.poller.filling import ResultFiles
 from tunewatch.poller.kept import Kept
 from tunewatch.poller.list_loop import ListLoop
 from tunewatch.poller.listing import Listing
@@ -29,7 +30,7 @@ from tunewatch.poller.noticed import Noticed
 from tunewatch.poller.observer import PollObserver, Unobserved
 from tunewatch.poller.tracked import Tracked
 from tunewatch.poller.trouble import Trouble
-from tunewatch.sources.contract import Source
+from tunewatch.sources.contract import Source, files_grow
 from tunewatch.store.opening import Store
 from tunewatch.store.records import Fence, SourceRow
 
@@ -131,6 +132,9 @@ class SourcePoller:
             looker=Looker(
                 source=source,
                 asker=asker,
+                files=ResultFiles(
+                    asker=asker, clock=clock, log=log, grow=files_grow(source)
+                ),
                 commit=self._committer.commit,
                 known_of=kept.known_of,
                 clock=clock,

@@ -52,7 +52,9 @@ class Tracked:
         "entries_digest",
         "failures",
         "file_first_tried",
+        "file_looked",
         "file_next",
+        "file_rows",
         "is_covered",
         "is_looking",
         "key",
@@ -97,6 +99,8 @@ class Tracked:
         self.missing_since: float | None = None
         self.file_first_tried: float | None = None
         self.file_next = NEVER  #: when a late result file is asked for again
+        self.file_looked = NEVER  #: the look, by number, that read a growing one last
+        self.file_rows: tuple[str, int] | None = None  #: that one, and its rows then
 
     def take(self, job: Job | None, state: JobState) -> None:
         """Take over what was committed; no job: it is as it was."""

@@ -44,6 +44,9 @@ def checked(
     except ValidationError as error:
         untold = {mistake.key for mistake in mistakes}
         for detail in error.errors(include_url=False):
+            if untold and not detail["loc"]:
+                # Who judged the table as a whole did not see what could not be read.
+                continue
             told = _told(model, detail, place, tuple(also_known), given)
             # A secret that could not be read is not missing as well.
             if not (detail["type"] == "missing" and _is_about(told, untold)):

@@ -136,6 +136,15 @@ class Source(Protocol):
         ...
 
 
+def files_grow(source: Source) -> bool:
+    """Whether result files are named while a job runs, and grow until after its end.
+
+    A source says so by an attribute `files_grow = True`; one without it says no: its
+    files are there once and whole.
+    """
+    return getattr(source, "files_grow", False) is True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceContext:
     """What a source is lent while it is open."""

@@ -78,13 +78,13 @@ class SimulatedApi:
     async def serve(
         self, *, port: int = 0, host: str = "127.0.0.1"
     ) -> AsyncIterator[str]:
-        """Serve on a loopback port while open, and give the URL, which ends in /v1.
+        """Serve on a loopback port while open, and give the URL that a source takes.
 
-        Azure's clients take the same URL without `/v1` as their endpoint. Can be
-        served again, on the same port too, as after an outage.
+        It ends in /v1; of Azure's dialect it is the endpoint. Can be served again, on
+        the same port too, as after an outage.
         """
         async with serving(self, host=host, port=port) as origin:
-            yield f"{origin}/v1"
+            yield origin if self.dialect == "azure" else f"{origin}/v1"
 
     # Projects and keys
 
@@ -95,6 +95,10 @@ class SimulatedApi:
     def add_key(self, key: str, *, project: str = "default") -> None:
         """Let a key see a project; several may see the same."""
         self.projects.add_key(key, project=project)
+
+    def add_token(self, token: str, *, project: str = "default") -> None:
+        """Let a token of Entra ID see a project; Azure's dialect takes it as bearer."""
+        self.projects.add_token(token, project=project)
 
     def revoke_key(self, key: str) -> None:
         """Answer 401 to a key from now on."""

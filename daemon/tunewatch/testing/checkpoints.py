@@ -44,10 +44,13 @@ def listed_from(job: ScriptedJob, step: int) -> float:
 
 def checkpoint(job: ScriptedJob, step: int) -> dict[str, Any]:
     """Return the checkpoint object of a step."""
-    prefix = "ftchkpt-" if job.dialect == "azure" else "ftckpt_"
+    parts = job.seed, "checkpoint", step
+    is_azure = job.dialect == "azure"
     return {
         "object": "fine_tuning.job.checkpoint",
-        "id": prefix + ids.token(job.seed, "checkpoint", step),
+        "id": f"ftchkpt-{ids.hexadecimal(*parts)}"
+        if is_azure
+        else f"ftckpt_{ids.token(*parts)}",
         "created_at": job.stamp(job.life.moment_of(step)),
         "fine_tuned_model_checkpoint": checkpoint_model(job, step),
         "fine_tuning_job_id": job.id,

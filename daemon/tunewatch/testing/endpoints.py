@@ -35,6 +35,7 @@ _STEERED = {  # act: the statuses in which it is possible
         "running",
         "pausing",
         "paused",
+        "resuming",
     },
     "pause": {"running"},
     "resume": {"paused"},

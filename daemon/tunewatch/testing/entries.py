@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tunewatch.testing import ids
+from tunewatch.testing.azure_jobs import reported_steps
 from tunewatch.testing.checkpoints import checkpoint_model, kept_steps
 from tunewatch.testing.messages import ERRORS, message, step_message
 from tunewatch.testing.scripted import ScriptedJob
@@ -37,10 +38,12 @@ class PlannedEntry:
     def id(self) -> str:
         """The id, which depends on the job, the kind and the step only."""
         parts = self.job.seed, "entry", self.kind, self.step
-        if self.job.dialect == "azure" and self.kind == "metrics":
-            half = ids.hexadecimal(*parts, length=16)  # one stamp, made twice
-            return f"ftevent-{half}{half}"
-        return f"ftevent-{ids.token(*parts)}"
+        if self.job.dialect != "azure":
+            return f"ftevent-{ids.token(*parts)}"
+        if self.kind != "metrics":
+            return f"ftevent-{ids.hexadecimal(*parts)}"
+        stamp = ids.hexadecimal(*parts, length=14)
+        return f"ftevent-00{stamp}0{stamp}0"  # one stamp, made twice
 
     def encoded(self) -> bytes:
         """Return the item as JSON."""
@@ -100,15 +103,18 @@ def _azure(job: ScriptedJob) -> Iterator[_Moment]:
     if not job.has_succeeded(ended):
         yield from _sad_end(job, ended)
         return
-    for late, kind in enumerate(("succeeded", "evaluated", "completed")):
-        yield ended + late, kind, 0
-    yield ended + 10, "postprocessing", 0
-    yield ended + 36, "billed", 0
+    yield ended, "succeeded", 0
+    yield ended + 20, "evaluated", 0
+    yield ended + 34, "postprocessing", 0
+    yield ended + 36, "completed", 0
+    by_hour = job.script.method == "reinforcement"
+    yield ended + 36, "billed_hours" if by_hour else "billed", 0
 
 
 def _sad_end(job: ScriptedJob, ended: float) -> Iterator[_Moment]:
     status = job.life.phases[-1].status
-    if status == "failed" and job.script.outcome == "moderation":
+    is_blocked = job.script.outcome == "moderation" and status == "failed"
+    if is_blocked and job.dialect == "openai":
         yield ended - 5, "moderation", 0
     yield ended + 1, status, 0
 
@@ -116,15 +122,13 @@ def _sad_end(job: ScriptedJob, ended: float) -> Iterator[_Moment]:
 def _steps(job: ScriptedJob) -> Iterator[_Moment]:
     """Yield the metrics of each step that is ever told."""
     life, script = job.life, job.script
-    sparse = job.dialect == "azure" and script.method != "reinforcement"
-    bursts = script.method != "reinforcement" and not sparse
+    is_azure = job.dialect == "azure"
+    bursts = script.method != "reinforcement" and not is_azure
     ends = iter((*script.epoch_ends, script.steps))
     epoch_end = next(ends)
-    for step in range(1, script.steps + 1):
+    for step in reported_steps(script) if is_azure else range(1, script.steps + 1):
         if step > epoch_end:
             epoch_end = next(ends)
-        if sparse and step % 10 and step not in (1, epoch_end):
-            continue
         told = min(-(-step // _BURST) * _BURST, epoch_end) if bursts else step
         if step == script.steps:
             yield (
@@ -166,10 +170,13 @@ def _item(entry: PlannedEntry) -> dict[str, Any]:
 
 def _metrics(job: ScriptedJob, step: int) -> dict[str, Any]:
     values, steps = job.curve.values(step), job.script.steps
+    text = {"message": step_message(job.dialect, values, step, steps)}
+    if job.script.metrics_as_text:
+        return text
     data = {"step": step, **values, **job.script.metrics}
     if job.dialect == "openai":
         data["total_steps"] = steps
-    return {"message": step_message(job.dialect, values, step, steps), "data": data}
+    return text | {"data": data}
 
 
 def _moderation(job: ScriptedJob) -> dict[str, Any]:
@@ -205,6 +212,7 @@ def _facts(job: ScriptedJob, entry: PlannedEntry) -> dict[str, Any]:
         "and_validation_file": f" and validation file: {other}" if other else "",
         "result_file": job.result_file,
         "trained_tokens": job.trained_tokens,
+        "hours": job.life.hours,
         "step": entry.step,
         "model": checkpoint_model(job, entry.step) if at_step else job.model_name(),
         "error": ERRORS.get(job.script.outcome, ""),

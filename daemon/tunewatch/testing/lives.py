@@ -77,6 +77,11 @@ class Life:
             found = phase.status
         return found
 
+    @property
+    def hours(self) -> float:
+        """Return how many hours of training there are in all."""
+        return sum(stretch.end - stretch.start for stretch in self.stretches) / 3600
+
     def moment(self, work: float) -> float:
         """Return when that much work was done, infinity if it never is."""
         for stretch in self.stretches:

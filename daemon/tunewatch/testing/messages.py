@@ -45,6 +45,7 @@ _AZURE = {
     "completed": "Completed results file: {result_file}",
     "postprocessing": "Postprocessing started.",
     "billed": "Training tokens billed: {trained_tokens}",
+    "billed_hours": "Training hours billed: {hours:.3f}",
     "failed": "{error}",
 }
 ERRORS = {

@@ -68,6 +68,7 @@ class Projects:
     def __init__(self) -> None:
         self._projects: dict[str, Project] = {}
         self._revoked: set[str] = set()
+        self._tokens: set[str] = set()
         self._number = 0
 
     def __iter__(self) -> Iterator[Project]:
@@ -86,6 +87,15 @@ class Projects:
             other.keys.discard(key)
         self._revoked.discard(key)
         self.project(project).keys.add(key)
+
+    def add_token(self, token: str, *, project: str) -> None:
+        """Let a token of Entra ID see a project, as a key would."""
+        self.add_key(token, project=project)
+        self._tokens.add(token)
+
+    def is_token(self, key: str) -> bool:
+        """Whether it was added as a token."""
+        return key in self._tokens
 
     def revoke(self, key: str) -> None:
         """Refuse a key from now on."""

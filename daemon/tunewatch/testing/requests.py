@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal
 
 _KEPT = 200_000
 
@@ -23,7 +24,8 @@ class Request:
     path: str
     query: Mapping[str, str]
     line: str  #: method, path and query as sent: what patterns are matched with
-    key: str  #: the key it came with, "" if none
+    key: str  #: the key or token it came with, "" if none
+    scheme: Literal["", "bearer", "api-key"]  #: the header that it came in
     at: float  #: monotonic seconds
     simulated: float  #: simulated unix time
     headers: Mapping[str, str]  #: user-agent, openai-organization, openai-project

@@ -6,8 +6,9 @@ training accuracy otherwise than the events do. Knows nothing of how it is serve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from tunewatch.testing.azure_jobs import FILE_LAG, reported_steps
 from tunewatch.testing.scripted import ScriptedJob
 
 _OPENAI = {
@@ -39,18 +40,28 @@ _REWARDS = {
 }
 
 
-def result_csv(job: ScriptedJob) -> bytes:
-    """Return the whole file: one row for every step."""
+def result_csv(job: ScriptedJob, now: float) -> bytes:
+    """Return the file of a moment.
+
+    OpenAI's is whole and has a row for every step; Azure's grows, and has a row for
+    every step that is told of.
+    """
     azure = job.dialect == "azure"
     columns = _AZURE if azure else _OPENAI
     if job.script.method == "reinforcement":
         columns = _REWARDS
-    return "\n".join(_rows(job, columns, exact=azure)).encode() + b"\n"
+    steps: Iterable[int] = range(1, job.script.steps + 1)
+    if azure:
+        told, moment_of = reported_steps(job.script), job.life.moment_of
+        steps = [step for step in told if moment_of(step) + FILE_LAG <= now]
+    return "\n".join(_rows(job, columns, steps, exact=azure)).encode() + b"\n"
 
 
-def _rows(job: ScriptedJob, columns: dict[str, str], *, exact: bool) -> Iterator[str]:
+def _rows(
+    job: ScriptedJob, columns: dict[str, str], steps: Iterable[int], *, exact: bool
+) -> Iterator[str]:
     yield ",".join(("step", *columns))
-    for step in range(1, job.script.steps + 1):
+    for step in steps:
         values = job.curve.values(step)
         row = [values.get(name) for name in columns.values()]
         yield ",".join((str(step), *(_field(value, exact=exact) for value in row)))

@@ -66,6 +66,7 @@ class Script:
     integrations: tuple[Mapping[str, Any], ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)  #: laid over the job
     metrics: Mapping[str, Any] = field(default_factory=dict)  #: into every step's data
+    metrics_as_text: bool = False  #: steps have no data, as in older versions of Azure
 
     @classmethod
     def wished(cls, project: str, wishes: Mapping[str, Any]) -> Script:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunewatch.testing import ids
+from tunewatch.testing.azure_jobs import LONG_AFTER, as_azure, azure_status
 from tunewatch.testing.curves import LossCurve
 from tunewatch.testing.lives import RESULTS, Act, Life, live, pace_of
 from tunewatch.testing.messages import ERRORS, Dialect
 from tunewatch.testing.rewards import RewardCurve
 from tunewatch.testing.script import Script
 
-_AZURE_STATUS = {"validating_files": "pending", "queued": "pending"}
 _EVERYTHING_DECIDED = 0.6  # the part of validation after which "auto" are numbers
 _TOKENS_PER_STEP = 1264
 
@@ -97,9 +97,9 @@ class ScriptedJob:
         ended = self.life.ended
         if ended is not None and self.has_succeeded(now) and now >= ended + RESULTS:
             return [self.result_file]
-        # Azure names the file early and fills it as the run goes.
-        early = self.dialect == "azure" and self.life.status(now) == "running"
-        return [self.result_file] if early else []
+        # Azure names the file when training begins and fills it as the run goes.
+        has_begun = any(stretch.start <= now for stretch in self.life.stretches)
+        return [self.result_file] if self.dialect == "azure" and has_begun else []
 
     def fields(self, now: float) -> dict[str, Any]:
         """Return the job object as it is at a moment."""
@@ -131,7 +131,8 @@ class ScriptedJob:
         }
         self._add_method(job, now)
         if self.dialect == "azure":
-            _as_azure(job)
+            shown = azure_status(self.life.phases, now)
+            as_azure(job, status=shown, estimate=self._far_estimate(now))
         return job | dict(script.fields)
 
     def _seed_field(self) -> int:
@@ -154,6 +155,11 @@ class ScriptedJob:
         begun = [stretch for stretch in self.life.stretches if stretch.start <= now]
         left = self._pace.work_of(self.script.steps) - begun[-1].done
         return self.stamp(begun[-1].start + left)
+
+    def _far_estimate(self, now: float) -> int | None:
+        """Return Azure's estimate: given when training begins, and never renewed."""
+        begun = [stretch for stretch in self.life.stretches if stretch.start <= now]
+        return self.stamp(begun[0].start) + LONG_AFTER if begun else None
 
     def _add_method(self, job: dict[str, Any], now: float) -> None:
         method, decided = self.script.method, now >= self._decided
@@ -183,15 +189,3 @@ class ScriptedJob:
                 "operation": "eq",
             }
         job["method"] = {"type": method, method: about}
-
-
-def _as_azure(job: dict[str, Any]) -> None:
-    """Turn OpenAI's object into Azure's: fewer fields, other words."""
-    job["status"] = _AZURE_STATUS.get(job["status"], job["status"])
-    job["suffix"] = job.pop("user_provided_suffix")
-    for name in ("organization_id", "usage_metrics", "shared_with_openai"):
-        del job[name]
-    if job["error"] is None:
-        del job["error"]
-    if job["metadata"] is None:
-        del job["metadata"]

@@ -1,6 +1,7 @@
 """`python -m tunewatch.testing.serve`: the simulated API in a process of its own.
 
-Its first line on stdout is the base URL. It ends on SIGINT or SIGTERM.
+Its first line on stdout is the base URL, or Azure's endpoint. It ends on SIGINT or
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve a simulated fine-tuning API on loopback.",
     )
     add = parser.add_argument
+    add("--kind", choices=("openai", "azure"), default="openai", help="whose API")
     add("--port", type=int, default=0, help="0: any free one")
     add("--seed", type=int, default=0, help="the same seed, the same jobs")
     add("--time-scale", type=float, default=1.0, help="simulated seconds per second")
@@ -45,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _serve(given: argparse.Namespace) -> None:
     keys = tuple(key for key in given.keys.split(",") if key)
     clock = SimulatedClock(scale=given.time_scale)
-    api = SimulatedApi(seed=given.seed, clock=clock)
+    api = SimulatedApi(seed=given.seed, clock=clock, dialect=given.kind)
     if given.no_organisation:
         api.project("everything", keys)
     else:
@@ -59,8 +61,8 @@ async def _serve(given: argparse.Namespace) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with api.serve(port=given.port) as base_url:
-        sys.stdout.write(f"{base_url}\n")
+    async with api.serve(port=given.port) as url:
+        sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
         await ended.wait()
 

@@ -164,7 +164,7 @@ class ServedJob:
         if file_id not in job.result_files(now):
             return None
         born = now if job.life.ended is None else min(now, job.life.ended + RESULTS)
-        return result_csv(job), job.stamp(born)
+        return result_csv(job, now), job.stamp(born)
 
     def act(self, act: Act) -> None:
         """Take a request that steers the job."""

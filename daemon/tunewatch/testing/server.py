@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from tunewatch.testing import ids
 from tunewatch.testing.answers import Answer, Problem
 from tunewatch.testing.delivery import deliver
+from tunewatch.testing.doors import Shown, door_of, request_number
 from tunewatch.testing.endpoints import Asked, Endpoints
 from tunewatch.testing.faults import Fault
 from tunewatch.testing.projects import Project
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     # The simulated API opens the server; the server looks back at its state.
     from tunewatch.testing.api import SimulatedApi
 
-_ROOTS = {("v1",), ("openai", "v1"), ("openai",)}
 _NOTED = ("user-agent", "openai-organization", "openai-project")
 _ANNOUNCED = 10_000  # requests per minute that headers speak of where none is limited
 
@@ -76,6 +75,7 @@ class Front:
 
     def __post_init__(self) -> None:
         self._endpoints = Endpoints(self.api)
+        self._door = door_of(self.api.dialect)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -91,7 +91,7 @@ class Front:
         try:
             answer = self._answer(noted, body, fault)
         except Problem as problem:
-            answer = problem.answer
+            answer = self._door.worded(problem.answer)
         if fault is not None and fault.alter is not None:
             answer = fault.alter(answer)
         noted.status = answer.status
@@ -99,14 +99,14 @@ class Front:
         return await deliver(request, answer, fault, headers)
 
     def _note(self, request: web.BaseRequest) -> Request:
-        bearer = request.headers.get("Authorization", "")
-        key = request.headers.get("api-key") or bearer.removeprefix("Bearer ")
+        shown = self._door.shown(request.headers)
         noted = Request(
             method=request.method,
             path=request.path,
             query=dict(request.query),
             line=f"{request.method} {request.path_qs}",
-            key=key,
+            key=shown.key,
+            scheme=shown.scheme,
             at=time.monotonic(),
             simulated=self.api.clock.now(),
             headers={
@@ -121,7 +121,8 @@ class Front:
     def _answer(self, noted: Request, body: bytes, fault: Fault | None) -> Answer:
         if fault is not None and fault.answer is not None:
             return fault.answer
-        project = self._admitted(noted.key)
+        path = self._door.inner(noted.path, noted.query)
+        project = self._admitted(noted)
         for arrive in self.api.before_each:
             arrive(noted.simulated)
         query = dict(noted.query)
@@ -130,7 +131,7 @@ class Front:
         asked = Asked(
             project=project,
             method=noted.method,
-            path=_inner_path(noted.path),
+            path=path,
             query=query,
             body=body,
             now=noted.simulated,
@@ -138,15 +139,10 @@ class Front:
         )
         return self._endpoints.answer(asked)
 
-    def _admitted(self, key: str) -> Project:
+    def _admitted(self, noted: Request) -> Project:
         """Return the project a key opens. Raises Problem (401, 429)."""
-        if not key:
-            raise Problem(401, "You didn't provide an API key.", code="missing_key")
-        project = self.api.projects.opened_by(key)
-        if project is None:
-            good_once = self.api.projects.is_revoked(key)
-            said = "Revoked" if good_once else "Incorrect"
-            raise Problem(401, f"{said} API key provided: {_masked(key)}.")
+        key, shown = noted.key, Shown(noted.key, noted.scheme)
+        project = self._door.opened(shown, noted.path, self.api.projects)
         wait = self._allowance(key).take(self._per_minute, time.monotonic())
         if wait and self.api.requests_per_minute is not None:
             after = {"Retry-After": str(int(wait) + 1)}
@@ -168,24 +164,9 @@ class Front:
         return {
             "Date": formatdate(time.time() + self.api.date_offset, usegmt=True),
             "Server": "tunewatch-simulated",
-            "x-request-id": f"req_{ids.hexadecimal(self.api.seed, 'request', number)}",
+            **self._door.headers(request_number(self.api.seed, number)),
             "openai-processing-ms": str(int(seconds * 1000)),
-            "openai-version": "2020-10-01",
             "x-ratelimit-limit-requests": str(self._per_minute),
             "x-ratelimit-remaining-requests": str(int(left)),
             "x-ratelimit-reset-requests": f"{missing * 60 / self._per_minute:.3f}s",
         }
-
-
-def _inner_path(path: str) -> tuple[str, ...]:
-    """Return the path's parts below OpenAI's or Azure's root."""
-    parts = tuple(part for part in path.split("/") if part)
-    for length in (2, 1):
-        if parts[:length] in _ROOTS:
-            return parts[length:]
-    return parts
-
-
-def _masked(key: str) -> str:
-    """Return a key as the real API repeats it: its ends are readable."""
-    return f"{key[:7]}{'*' * max(3, len(key) - 11)}{key[-4:]}"

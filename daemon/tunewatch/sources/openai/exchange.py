@@ -38,8 +38,7 @@ READ_IN_THREAD = 256 * 1024
 class Exchange:
     """One request under way."""
 
-    endpoint: str
-    origin: str
+    asked: Asked  #: what of whom: what reasons begin with
     key: Callable[[], str | None]  #: the key it was sent with, to hide it
     timeout: float  #: s, for everything together, dripping bodies included
     limit: int  #: bytes of the answer
@@ -50,11 +49,6 @@ class Exchange:
     _began: float = field(default_factory=time.monotonic)
     _seconds: float | None = None
     _answered: float | None = None
-
-    @property
-    def asked(self) -> Asked:
-        """What reasons begin with."""
-        return Asked(self.endpoint, self.origin)
 
     async def answer(
         self, request: Answering, read: Callable[[bytes], AnswerT]
@@ -71,8 +65,11 @@ class Exchange:
             return await asyncio.to_thread(read, body)
         except Unreadable as fault:
             return not_json(self.asked, self.headers, fault.reason)
-        except Refused as fault:  # by the key's own look-up: nothing was sent
+        # By the look-up of the key or token: nothing was sent.
+        except Refused as fault:
             return Refused(f"{self.asked}: {fault.reason}")
+        except Unavailable as fault:
+            return Unavailable(f"{self.asked}: {fault.reason}", after=fault.after)
         except FOREIGN as error:
             return self._fault(error)
         except TimeoutError:
@@ -87,7 +84,7 @@ class Exchange:
         self._ended()
         get = self.headers.get
         return Call(
-            endpoint=self.endpoint,
+            endpoint=self.asked.what,
             seconds=self._seconds or 0.0,
             outcome=outcome,
             status=self.status,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 import httpx2
@@ -31,7 +31,7 @@ _ADVICE = {
     401: "the key is refused: check the key of this source",
     402: "the account must be put in order at the provider",
     403: "the key may not do this: it needs to read fine-tuning jobs and files",
-    404: "nothing there: if that should not be, check base_url",
+    404: "nothing there: if that should not be, check {address}",
     407: "the proxy wants credentials: check the proxy's settings",
     410: "it is gone",
     429: "asked too often, or the account's quota is used up",
@@ -48,6 +48,8 @@ class Asked:
 
     what: str  #: jobs, job, events, checkpoints, file
     origin: str  #: scheme, host and port
+    address: str = "base_url"  #: the setting that says where the API is
+    advice: Mapping[int, str] = field(default_factory=dict)  #: a kind's own, by status
 
     def __str__(self) -> str:
         return f"asked {self.origin} for {self.what}"
@@ -69,7 +71,7 @@ def not_json(asked: Asked, headers: Mapping[str, str], detail: str) -> Unreadabl
     kind = redacted(headers.get("content-type", "").partition(";")[0]) or "no type"
     hint = ""
     if "html" in kind:
-        hint = "; a proxy or a login page in between? check base_url"
+        hint = f"; a proxy or a login page in between? check {asked.address}"
     return Unreadable(f"{asked}: {detail} (came as {kind}){hint}")
 
 
@@ -79,12 +81,13 @@ def _fault_of_status(
     """Return the fault of an answer that is not a success."""
     status = error.status_code
     reason = f"{asked}: {status}{_api_words(error.body, key)}"
-    advice = _ADVICE.get(status)
+    advice = asked.advice.get(status, _ADVICE.get(status))
     if status < 400:
-        advice = "a redirect, which is not followed: put the final address in base_url"
+        advice = "a redirect, which is not followed: put the final address in {address}"
     elif status >= 500:
         advice = "the API is in trouble"
-    reason = f"{reason}; {advice}" if advice else reason
+    if advice:
+        reason = f"{reason}; {advice.format(address=asked.address)}"
     if status in _REFUSED:
         return Refused(reason)
     if status in _MISSING:
