@@ -42,7 +42,8 @@ class WebhookSettings(BaseModel):
         validate_default=True,
         description=(
             "what every delivery is signed with: whsec_ and the base64 of 24 to 64"
-            " bytes, as `tunewatch secret` makes one; several, one per line and the"
+            " bytes, as `tunewatch secret` makes one, or whsk_ and an ed25519 key, as"
+            " `tunewatch secret --kind ed25519` does; several, one per line and the"
             " current one first, while one replaces another"
         ),
     )
