@@ -47,7 +47,20 @@ class WebhookSettings(BaseModel):
             " current one first, while one replaces another"
         ),
     )
-    format: str = Field(default="standard", description="the shape of the body")
+    format: str = Field(
+        default="standard", description="the shape of the body: standard or cloudevents"
+    )
+    mode: formats.Mode = Field(
+        default="structured",
+        description=(
+            "of a cloudevent: structured, all in the body, or binary, its attributes"
+            " as headers"
+        ),
+    )
+    payload: formats.Payload = Field(
+        default="full",
+        description="full, or thin: only what happened to which job, without contents",
+    )
     ca_file: Path | None = Field(
         default=None,
         description="certificate authorities to trust instead of the system's, PEM",
@@ -90,6 +103,14 @@ class WebhookSettings(BaseModel):
     def _is_known(cls, name: str) -> str:
         return formats.known(name)
 
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _has_a_meaning(cls, mode: object, info: ValidationInfo) -> object:
+        is_default = mode == cls.model_fields["mode"].default
+        if info.data.get("format") == "standard" and not is_default:
+            raise ValueError('this is said of format = "cloudevents" and no other')
+        return mode
+
     @field_validator("ca_file")
     @classmethod
     def _holds_certificates(cls, path: Path | None) -> Path | None:
@@ -116,3 +137,8 @@ class WebhookSettings(BaseModel):
     def keyrings(self, trouble: Trouble) -> Parsed[Keyring]:
         """Return what to sign with. Raises ValueError."""
         return Parsed(self.secret, keyring, trouble)
+
+    @property
+    def render(self) -> formats.Format:
+        """What makes messages of deliveries."""
+        return formats.shaped(self.format, mode=self.mode, payload=self.payload)

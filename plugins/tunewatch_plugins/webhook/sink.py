@@ -16,7 +16,7 @@ import aiohttp
 from tunewatch import __version__
 from tunewatch.plugin import Clock, Context, Delivery, Receipt, Retry
 from tunewatch_plugins.webhook.answers import receipt, refusal
-from tunewatch_plugins.webhook.formats import FORMATS, Format
+from tunewatch_plugins.webhook.formats import Format
 from tunewatch_plugins.webhook.redaction import Censor
 from tunewatch_plugins.webhook.secrets import Parsed, Trouble
 from tunewatch_plugins.webhook.settings import WebhookSettings
@@ -74,7 +74,7 @@ class Webhook:
         def headers() -> dict[str, str]:
             now = int(self.clock.now())
             made = keys.headers(delivery.event.id, now, message.body)
-            made["content-type"] = message.content_type
+            made.update(message.headers)
             return made
 
         try:
@@ -110,7 +110,7 @@ async def open_webhook(
         yield Webhook(
             targets=settings.targets(_outage(context, "url")),
             keyrings=settings.keyrings(_outage(context, "secret")),
-            render=FORMATS[settings.format],
+            render=settings.render,
             lines=lines,
             clock=context.clock,
         )
