@@ -51,7 +51,7 @@ class TestWebhookAsBinaryCloudevent(TestWebhook):
 
 
 class TestWebhookOfThinEvents(TestWebhook):
-    more: ClassVar = {"payload": "thin"}
+    more: ClassVar = {"payload": "thin", "headers": {"X-Team": "research"}}
 
 
 class TestBestCheckpoint(ReactorContract):

@@ -13,6 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from tunewatch.plugin import Secret
 from tunewatch_plugins.webhook import formats
 from tunewatch_plugins.webhook.allowed import AllowList
+from tunewatch_plugins.webhook.headers import (
+    Extra,
+    Value,
+    current_headers,
+    kept_headers,
+)
 from tunewatch_plugins.webhook.secrets import Parsed, Trouble, text_of
 from tunewatch_plugins.webhook.signing import Keyring, keyring
 from tunewatch_plugins.webhook.target import Target, check, target
@@ -60,6 +66,13 @@ class WebhookSettings(BaseModel):
     payload: formats.Payload = Field(
         default="full",
         description="full, or thin: only what happened to which job, without contents",
+    )
+    headers: dict[str, Value] = Field(
+        default_factory=dict,
+        description=(
+            'headers to send as well, such as X-Team = "research"; a value may be kept'
+            " elsewhere: Authorization = { file = … }, or env or credential"
+        ),
     )
     ca_file: Path | None = Field(
         default=None,
@@ -111,6 +124,13 @@ class WebhookSettings(BaseModel):
             raise ValueError('this is said of format = "cloudevents" and no other')
         return mode
 
+    @field_validator("headers", mode="plain")
+    @classmethod
+    def _can_be_sent(cls, given: object) -> dict[str, Value]:
+        if not isinstance(given, dict):
+            raise ValueError("wanted a table of headers")  # noqa: TRY004 - pydantic's
+        return kept_headers(given)
+
     @field_validator("ca_file")
     @classmethod
     def _holds_certificates(cls, path: Path | None) -> Path | None:
@@ -137,6 +157,11 @@ class WebhookSettings(BaseModel):
     def keyrings(self, trouble: Trouble) -> Parsed[Keyring]:
         """Return what to sign with. Raises ValueError."""
         return Parsed(self.secret, keyring, trouble)
+
+    def extras(self, trouble: Trouble) -> Parsed[Extra]:
+        """Return the operator's own headers. Raises ValueError."""
+        kept = [one for one in self.headers.values() if isinstance(one, Secret)]
+        return Parsed(kept, lambda _: current_headers(self.headers), trouble)
 
     @property
     def render(self) -> formats.Format:

@@ -17,6 +17,7 @@ from tunewatch import __version__
 from tunewatch.plugin import Clock, Context, Delivery, Receipt, Retry
 from tunewatch_plugins.webhook.answers import receipt, refusal
 from tunewatch_plugins.webhook.formats import Format
+from tunewatch_plugins.webhook.headers import Extra
 from tunewatch_plugins.webhook.redaction import Censor
 from tunewatch_plugins.webhook.secrets import Parsed, Trouble
 from tunewatch_plugins.webhook.settings import WebhookSettings
@@ -33,10 +34,11 @@ class Moment(NamedTuple):
 
     target: Target
     keys: Keyring
+    extra: Extra
 
     def secrets(self) -> list[str]:
         """Return what a receiver may repeat and nobody may see."""
-        return [*self.target.secrets(), *self.keys.spelled()]
+        return [*self.target.secrets(), *self.keys.spelled(), *self.extra.secrets]
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class Webhook:
 
     targets: Parsed[Target]
     keyrings: Parsed[Keyring]
+    extras: Parsed[Extra]
     render: Format
     lines: Lines
     clock: Clock
@@ -68,13 +71,16 @@ class Webhook:
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Post the event; return when the receiver said 2xx. Raises Retry and Pause."""
         message = self.render(delivery)
-        moment = Moment(self.targets.current(), self.keyrings.current())
-        target, keys = moment
+        moment = Moment(
+            self.targets.current(), self.keyrings.current(), self.extras.current()
+        )
+        target, keys, extra = moment
 
         def headers() -> dict[str, str]:
             now = int(self.clock.now())
             made = keys.headers(delivery.event.id, now, message.body)
             made.update(message.headers)
+            made.update(extra.values)
             return made
 
         try:
@@ -110,6 +116,7 @@ async def open_webhook(
         yield Webhook(
             targets=settings.targets(_outage(context, "url")),
             keyrings=settings.keyrings(_outage(context, "secret")),
+            extras=settings.extras(_outage(context, "headers")),
             render=settings.render,
             lines=lines,
             clock=context.clock,

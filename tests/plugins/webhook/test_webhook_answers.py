@@ -296,21 +296,24 @@ async def test_an_endless_answer_to_an_accepted_delivery_leaves_a_short_receipt(
 
 @pytest.mark.parametrize("status", [200, 400, 410, 500])
 async def test_a_receipt_repeats_no_secret(status: int):
+    token = "tok-7f3a9c1e55d2"
     path = "/services/T0C4n4ryTeam/B0C4n4ryHook"
 
     def respond(post: Post) -> web.StreamResponse:
-        said = {"path": post.path, "team": "research", "expected": SECRET}
+        said = {"path": post.path, "got": dict(post.headers), "expected": SECRET}
         return web.Response(status=status, text=json.dumps(said))
 
+    headers = {"Authorization": f"Bearer {token}", "X-Team": "research"}
     async with (
         receiver(respond) as got,
-        opened({"url": got.url(path)}) as webhook,
+        opened({"url": got.url(path), "headers": headers}) as webhook,
     ):
         answer = await outcome_of(webhook)
     receipt = kept(answer)
     assert receipt is not None
-    for secret in ("C4n4ry", SECRET.removeprefix("whsec_")):
+    for secret in (token, "C4n4ry", SECRET.removeprefix("whsec_")):
         assert secret not in receipt.answer + str(answer)
+    assert "x-team" in receipt.answer
     assert "research" in receipt.answer
 
 
