@@ -7,8 +7,16 @@ No message repeats a value that may be a secret: the URL is one, too. The host m
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from tunewatch.plugin import Secret
 from tunewatch_plugins.webhook import formats
@@ -22,7 +30,7 @@ from tunewatch_plugins.webhook.headers import (
 from tunewatch_plugins.webhook.secrets import Parsed, Trouble, text_of
 from tunewatch_plugins.webhook.signing import Keyring, keyring
 from tunewatch_plugins.webhook.target import Target, check, target
-from tunewatch_plugins.webhook.transport import trust
+from tunewatch_plugins.webhook.tls import Papers, Tls, tls, trust
 
 
 class WebhookSettings(BaseModel):
@@ -77,6 +85,24 @@ class WebhookSettings(BaseModel):
     ca_file: Path | None = Field(
         default=None,
         description="certificate authorities to trust instead of the system's, PEM",
+    )
+    client_cert: Secret | None = Field(
+        default=None,
+        examples=["client_cert_file=/run/secrets/ops-client.pem"],
+        description=(
+            "a certificate to show to the receiver, PEM, with those between it and"
+            " their authority; the key may be in the same file"
+        ),
+    )
+    client_key: Secret | None = Field(
+        default=None,
+        examples=["client_key_file=/run/secrets/ops-client.key"],
+        description="its private key, PEM",
+    )
+    client_key_password: Secret | None = Field(
+        default=None,
+        examples=["client_key_password_file=/run/secrets/ops-client.password"],
+        description="what opens the private key, if it is encrypted",
     )
 
     @field_validator("allow_hosts")
@@ -144,6 +170,26 @@ class WebhookSettings(BaseModel):
                 ) from None
         return path
 
+    @model_validator(mode="after")
+    def _can_introduce_itself(self) -> Self:
+        if self.client_cert is None:
+            if self.client_key is not None or self.client_key_password is not None:
+                raise ValueError("a client_key is of no use without client_cert")
+            return self
+        if target(text_of([self.url])).url.scheme != "https":
+            raise ValueError("a client_cert is shown by TLS only: wanted an https url")
+        _tls(self.ca_file, self._papers())
+        return self
+
+    def _papers(self) -> Papers | None:
+        if self.client_cert is None:
+            return None
+        return Papers(
+            certificate=self.client_cert,
+            key=self.client_key,
+            password=self.client_key_password,
+        )
+
     @property
     def allowed(self) -> AllowList:
         """Who may be reached inside."""
@@ -163,7 +209,21 @@ class WebhookSettings(BaseModel):
         kept = [one for one in self.headers.values() if isinstance(one, Secret)]
         return Parsed(kept, lambda _: current_headers(self.headers), trouble)
 
+    def connections(self, trouble: Trouble) -> Parsed[Tls]:
+        """Return what to connect with. Raises ValueError."""
+        papers = self._papers()
+        kept = [] if papers is None else papers.secrets()
+        return Parsed(kept, lambda _: _tls(self.ca_file, papers), trouble)
+
     @property
     def render(self) -> formats.Format:
         """What makes messages of deliveries."""
         return formats.shaped(self.format, mode=self.mode, payload=self.payload)
+
+
+def _tls(ca_file: Path | None, papers: Papers | None) -> Tls:
+    try:
+        return tls(ca_file, papers)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ValueError(f"ca_file: wanted certificates; found: {why}") from None

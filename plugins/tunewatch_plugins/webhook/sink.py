@@ -75,6 +75,9 @@ class Webhook:
             self.targets.current(), self.keyrings.current(), self.extras.current()
         )
         target, keys, extra = moment
+        lapsed = self.lines.connections.current().lapsed(self.clock.now())
+        if lapsed is not None:  # some servers would blame the event
+            raise Retry(lapsed)
 
         def headers() -> dict[str, str]:
             now = int(self.clock.now())
@@ -110,7 +113,7 @@ async def open_webhook(
         allowed=settings.allowed,
         agent=AGENT,
         timeout=context.timeout,
-        ca_file=settings.ca_file,
+        connections=settings.connections(_outage(context, "client_cert")),
     )
     try:
         yield Webhook(
