@@ -10,8 +10,11 @@ import tomllib
 import pytest
 import yaml
 
+from support.distribution import write_package
 from support.filled_store import filling
 from support.program import Program
+from tunewatch.testing.signatures import signature_problem
+from tunewatch_plugins.webhook.signing import keyring
 
 KEY = "sk-canary-91d2c0"
 
@@ -128,6 +131,32 @@ def test_a_secret_is_fresh_and_of_the_right_form(program):
     for secret in (first, second):
         assert secret.startswith("whsec_")
         assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
+
+
+def test_an_ed25519_key_is_printed_and_its_public_half_beside_it(program):
+    done = program("secret", "--kind", "ed25519")
+    private = base64.b64decode(done.out.strip().removeprefix("whsk_"), validate=True)
+    assert done.out.startswith("whsk_")
+    assert len(private) == 64
+    public = base64.b64encode(private[32:]).decode()
+    assert done.err == f"for the receiver: whpk_{public}\n"
+    assert program("secret", "--kind", "ed25519").out != done.out
+
+
+def test_an_ed25519_key_signs_what_its_public_half_verifies(program):
+    done = program("secret", "--kind", "ed25519")
+    headers = keyring(done.out).headers("evt_1", 1_760_000_000, b"{}")
+    public = done.err.split()[-1]
+    assert not signature_problem(headers, b"{}", secrets=[public], now=1_760_000_000)
+
+
+def test_without_the_package_for_ed25519_it_says_what_to_install(tmp_path):
+    gone = {"cryptography": "raise ModuleNotFoundError(__name__)"}
+    program = Program(tmp_path, sites=(write_package(tmp_path, "gone", {}, gone),))
+    done = program("secret", "--kind", "ed25519")
+    assert (done.code, done.out) == (2, "")
+    assert "pip install 'tunewatch[ed25519]'" in done.err
+    assert program("secret").code == 0
 
 
 def test_jobs_are_listed_newest_first_and_in_full(stocked):

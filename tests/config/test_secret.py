@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
-from tunewatch.settings import Place, Secret, checked
+from tunewatch.settings import Place, Secret, checked, known_keys
 
 
 class Settings(BaseModel):
@@ -130,3 +130,78 @@ def test_a_secret_that_cannot_be_had_says_which_and_why(table, environ, told):
     assert len(mistakes) == 1
     assert told in mistakes[0]
     assert "sk-canary" not in mistakes[0]
+
+
+class Named(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    tokens: dict[str, Secret] = {}
+
+
+def named(table, **surroundings):
+    settings, mistakes = checked(Named, {"tokens": table}, Place(**surroundings))
+    return settings.tokens if settings else None, [str(m) for m in mistakes]
+
+
+def test_in_a_table_of_free_keys_each_secret_says_where_it_is_kept(tmp_path):
+    (tmp_path / "token").write_text("by file\n")
+    config = tmp_path / "tunewatch.toml"
+    config.write_text("")
+    tokens, mistakes = named(
+        {
+            "A": "by itself",
+            "B": {"file": "token"},
+            "C": {"env": "TOKEN"},
+            "D": {"credential": "token"},
+        },
+        environ={"TOKEN": "by variable", "CREDENTIALS_DIRECTORY": str(tmp_path)},
+        origins={("tokens",): str(config)},
+    )
+    assert mistakes == []
+    assert {name: secret.get() for name, secret in tokens.items()} == {
+        "A": "by itself",
+        "B": "by file",
+        "C": "by variable",
+        "D": "by file",
+    }
+    replace(tmp_path / "token", "replaced")
+    assert tokens["B"].get() == "replaced"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({}, "tokens.A: wanted a string or one of { file = … }, { env = … }, { cred"),
+        ({"path": "/x"}, "tokens.A: wanted a string or one of { file = … }"),
+        ({"file": "/x", "env": "X"}, "tokens.A: wanted a string or one of"),
+        ({"file": "/no/token"}, "tokens.A.file: wanted a readable file at /no/token"),
+        ({"env": "sk-canary"}, "tokens.A.env: wanted a secret in the environment"),
+        ({"env": 3}, "tokens.A.env: wanted a name of an environment variable"),
+        ({"credential": "x"}, "tokens.A.credential: wanted a systemd credential"),
+        (3, "tokens.A: wanted a string that is not empty; found an integer"),
+    ],
+)
+def test_a_secret_in_such_a_table_that_cannot_be_had_says_which_and_why(value, told):
+    tokens, mistakes = named({"A": value})
+    assert tokens is None
+    (mistake,) = mistakes
+    assert mistake.startswith(told)
+    assert "sk-canary" not in mistake
+
+
+def test_the_ways_of_a_whole_table_are_no_keys_of_it():
+    assert known_keys(Named) == ["tokens"]
+    _, mistakes = checked(Named, {"tokens_file": "/x"}, Place())
+    assert "there is no such key; did you mean tokens?" in str(mistakes[0])
+
+
+def test_a_validator_that_repeats_a_secret_of_such_a_table_is_not_passed_on():
+    class Careless(Named):
+        @field_validator("tokens")
+        @classmethod
+        def _complains(cls, tokens: dict[str, Secret]) -> dict[str, Secret]:
+            raise ValueError(f"no good: {tokens['A'].get()}")
+
+    table = {"tokens": {"A": {"env": "TOKEN"}}}
+    environ = {"TOKEN": "sk-canary"}
+    _, mistakes = checked(Careless, table, Place(environ=environ))
+    assert [str(mistake) for mistake in mistakes] == ["tokens: no good: ***"]

@@ -111,7 +111,8 @@ def test_the_locks_are_hashed_and_name_no_place():
 def test_the_locks_hold_all_that_the_project_needs():
     locked = (ROOT / "requirements" / "run.txt").read_text()
     extras = PROJECT["optional-dependencies"]
-    for wanted in (*PROJECT["dependencies"], *extras["postgres"], *extras["speed"]):
+    shipped = [one for name in ("postgres", "speed", "ed25519") for one in extras[name]]
+    for wanted in (*PROJECT["dependencies"], *shipped):
         name = wanted.partition("[")[0].partition(">")[0]
         assert f"\n{name}==" in f"\n{locked}", wanted
 

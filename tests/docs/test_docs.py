@@ -18,7 +18,9 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from support.certificates import issued
 from support.reference_tables import (
     BLOCKS,
     README,
@@ -191,16 +193,18 @@ def trainer(monkeypatch):
 
 def test_every_configuration_shown_is_valid(tmp_path, choices, trainer):
     shown = [sample for sample in fenced(TEXT, "toml") if "[project" not in sample]
-    assert len(shown) == 5, "the look, Azure, two samples, the annotated example"
+    assert len(shown) == 6, "the look, Azure, webhooks, two samples, all settings"
     (tmp_path / "webhook-secret").write_text(new_secret())
+    (tmp_path / "ops-token").write_text("Bearer t0k3n")
+    papers = issued(tmp_path, name="tunewatch")
+    pem = papers.certificate.read_text() + papers.key.read_text()
+    (tmp_path / "ops-client.pem").write_text(pem)
     installed = [entry for group in GROUPS_OF for entry in entry_points(group=group)]
     among = EntryPoints((*installed, *sample_entry_points()))
     for sample in shown:
         text = sample if "[sources" in sample else f"{sample}\n[sources.a]\napi_key='k'"
         path = tmp_path / "tunewatch.toml"
-        path.write_text(
-            text.replace('"webhook-secret"', f'"{tmp_path}/webhook-secret"')
-        )
+        path.write_text(text)  # its files stand beside it
         settings = config.load(
             path,
             {"OPENAI_API_KEY": "sk-1", "AZURE_OPENAI_API_KEY": "k-1"},
@@ -254,6 +258,23 @@ def test_the_receiver_shown_takes_signed_choices_once_and_no_others(
     with pytest.raises(Exception, match="signature"):
         receive({**made, "webhook-id": "evt_other"}, delivery.body)
     sample["client"].close()
+
+
+def test_the_verifier_shown_takes_what_an_ed25519_key_signed_and_nothing_else(
+    monkeypatch, tmp_path
+):
+    made = CliRunner().invoke(root, ["secret", "--kind", "ed25519"])
+    monkeypatch.setenv("WEBHOOK_PUBLIC_KEY", made.stderr.split()[-1])
+    is_signed = run(python_sample("def is_signed("), tmp_path)["is_signed"]
+    keys = keyring(f"{new_secret()}\n{made.stdout}")
+    now, body = int(time.time()), b'{"object": "event"}'
+    headers = keys.headers("evt_1", now, body)
+    assert is_signed(headers, body)
+    assert not is_signed(headers, body + b" ")
+    assert not is_signed({**headers, "webhook-id": "evt_2"}, body)
+    assert not is_signed(keys.headers("evt_1", now - 400, body), body)
+    assert not is_signed(keyring(new_secret()).headers("evt_1", now, body), body)
+    assert not is_signed({**headers, "webhook-signature": "v1a,AAAA v1a"}, body)
 
 
 def test_the_sample_plugin_is_no_longer_than_a_screen():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.certificates import Authority
 from support.distribution import write_package
 from support.program import Program
 from support.receiver_server import free_port
@@ -27,11 +28,21 @@ LOCATION = "canary-location-22f9"
 HOOK_SECRET = base64.b64encode(b"canary webhook secret 0123456789").decode()
 TOKEN = "canary-token-6e6e"
 API_TOKEN = "canary-operator-token-1"
+SEED = b"canary signing key 0123456789abc"
+SIGNING_KEY = base64.b64encode(SEED).decode()
+HEADER_INLINE = "canary-header-inline-8d20"
+HEADER_BY_FILE = "canary-header-file-17be"
+HEADER_BY_ENV = "canary-header-env-e39c"
+CERT_PASSWORD = "canary-cert-password-50f1"
+HEADERS = (HEADER_INLINE, HEADER_BY_FILE, HEADER_BY_ENV)
 
 CANARIES = (
     *(API_BY_FILE, API_BY_ENV, API_BY_CREDENTIAL, API_INLINE, ROTATED),
-    *(URL_PATH, HOOK_SECRET, TOKEN, API_TOKEN),
+    *(URL_PATH, HOOK_SECRET, TOKEN, API_TOKEN, SIGNING_KEY, *HEADERS, CERT_PASSWORD),
 )
+
+HOOK = '[plugins.ops]\nkind = "webhook"\nurl = "https://x/y"\n'
+"""The beginning of a webhook's table."""
 
 CLUMSY = '''
 """A plugin of a stranger who puts its token into every message."""
@@ -98,10 +109,24 @@ url_file = "{home}/secrets/url-works"
 secret_env = "CANARY_HOOK"
 allow_hosts = ["127.0.0.1"]
 events = ["*"]
+[plugins.works.headers]
+X-Team = "research"
+Authorization = "Bearer {header}"
+X-Token = {{ file = "{home}/secrets/header" }}
+X-Other = {{ env = "CANARY_HEADER" }}
 [plugins.down]
 kind = "webhook"
 url = "http://127.0.0.1:{closed}/{path}"
 secret_env = "CANARY_HOOK"
+allow_hosts = ["127.0.0.1"]
+events = ["*"]
+[plugins.shows_itself]
+kind = "webhook"
+url = "https://127.0.0.1:{closed}/{path}"
+secret = "whsk_{signing}"
+client_cert_file = "{home}/secrets/certificate.pem"
+client_key_file = "{home}/secrets/key.pem"
+client_key_password_file = "{home}/secrets/cert-password"
 allow_hosts = ["127.0.0.1"]
 events = ["*"]
 """
@@ -121,10 +146,14 @@ def program(tmp_path: Path) -> Program:
     (tmp_path / "secrets" / "api").write_text(API_BY_FILE)
     (tmp_path / "secrets" / "operator").write_text(API_TOKEN)
     (tmp_path / "credentials" / "canary-api").write_text(API_BY_CREDENTIAL)
+    (tmp_path / "secrets" / "header").write_text(HEADER_BY_FILE)
+    (tmp_path / "secrets" / "cert-password").write_text(CERT_PASSWORD)
+    Authority.founded(tmp_path / "secrets").issue("tunewatch", password=CERT_PASSWORD)
     made.environ |= {
         "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"),
         "CANARY_KEY": API_BY_ENV,
         "CANARY_HOOK": "whsec_" + HOOK_SECRET,
+        "CANARY_HEADER": HEADER_BY_ENV,
         "TUNEWATCH_TRACEBACK": "",
     }
     return made
@@ -148,6 +177,8 @@ async def scene(
             inline=API_INLINE,
             closed=free_port(),
             path=URL_PATH,
+            header=HEADER_INLINE,
+            signing=SIGNING_KEY,
         )
         for how in ("open", "retry", "reject", "raise"):
             text += f'[plugins.{how}]\nkind = "clumsy"\nhow = "{how}"\n'
@@ -167,7 +198,10 @@ async def provoke(daemon: Running, api: SimulatedApi, receiver: Receiver) -> Non
     """Let everything go wrong that can."""
     elsewhere = Reply.redirect(f"http://127.0.0.1:1/{LOCATION}?{URL_PATH}")
     echo = Reply(status=400, body=URL_PATH.encode() + HOOK_SECRET.encode())
-    receiver.plan(elsewhere, Reply(status=500, body=HOOK_SECRET.encode()), echo)
+    told = Reply(status=403, body=" and ".join(HEADERS).encode())
+    receiver.plan(elsewhere, Reply(status=500, body=HOOK_SECRET.encode()), echo, told)
+    # What is said to a delivery that was accepted is kept as well.
+    receiver.usual = Reply(body=" ".join((*HEADERS, HOOK_SECRET, URL_PATH)).encode())
     for number in range(4):
         api.add_job(project=f"project-{number}", steps=10)
     await eventually(lambda: receiver.accepted, "something was accepted", within=40)
@@ -192,6 +226,10 @@ async def test_no_canary_sings_in_whatever_the_daemon_says_or_keeps(scene):
     assert daemon.log("plugin.defect")
     assert daemon.log("delivery.buried")
     assert daemon.log("plugin.does_not_open")
+    for name, value in zip(
+        ("authorization", "x-token", "x-other"), HEADERS, strict=True
+    ):
+        assert receiver.accepted[0].headers[name].endswith(value)
     heard: list[str] = []
     for path in ("/readyz", "/metrics", "/livez", "/nowhere"):
         _, body, headers = await daemon.get(path)
@@ -238,6 +276,15 @@ def songs_in_the_store(directory: Path) -> list[str]:
         f'[plugins.ops]\nkind = "webhook"\nurl = "https://x/y"\nsecret = "{TOKEN}"\n',
         f'[plugins.ops]\nkind = "webhook"\nurl = "https://x"\nsecert = "{TOKEN}"\n',
         f'[plugins.ops]\nkind = "webhook"\nurl_file = "https://x/{URL_PATH}"\n',
+        f'{HOOK}secret = "whsk_{TOKEN}"\n',
+        f'{HOOK}headers = {{ Authorization = "{TOKEN}\\n" }}\n',
+        f'{HOOK}headers = {{ Authorization = {{ env = "{TOKEN}" }} }}\n',
+        f'{HOOK}headers = {{ Authorization = {{ file = "{TOKEN}" }} }}\n',
+        f'{HOOK}headers = {{ Authorization = {{ value = "{TOKEN}" }} }}\n',
+        f'{HOOK}headers = {{ Host = "{TOKEN}" }}\n',
+        f'{HOOK}headers = "{TOKEN}"\n',
+        f'{HOOK}client_cert = "{TOKEN}"\nclient_key = "{TOKEN}"\n',
+        f'{HOOK}client_key_password = "{TOKEN}"\n',
         f'state = "postgres//u:{TOKEN}@h/db"\n',
         f"[sources.a]\napi_key = '{API_INLINE}\n",
         f'[sources.a]\napi_key = "{API_INLINE}" "x"\n',

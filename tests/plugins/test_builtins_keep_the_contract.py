@@ -1,8 +1,9 @@
 """Every plugin that comes with tunewatch passes the suite that strangers run."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
+from typing import Any, ClassVar
 
 from tunewatch.host import GROUP
 from tunewatch.testing import Receiver, Reply
@@ -14,6 +15,7 @@ SECRET = "whsec_" + "c2VjcmV0" * 6
 
 class TestWebhook(SinkContract):
     plugin = webhook.PLUGIN
+    more: ClassVar[Mapping[str, Any]] = {}  #: settings
 
     @asynccontextmanager
     async def receiver(self) -> AsyncIterator[Rig]:
@@ -27,12 +29,29 @@ class TestWebhook(SinkContract):
 
         async with server.serve() as url:
             yield Rig(
-                settings={"url": url, "secret": [SECRET], "allow_hosts": ["127.0.0.1"]},
+                settings={
+                    "url": url,
+                    "secret": [SECRET],
+                    "allow_hosts": ["127.0.0.1"],
+                    **self.more,
+                },
                 fail=fail,
                 heal=heal,
                 received=lambda: len(server.received),
                 secrets=(SECRET, SECRET.removeprefix("whsec_")),
             )
+
+
+class TestWebhookAsCloudevent(TestWebhook):
+    more: ClassVar = {"format": "cloudevents"}
+
+
+class TestWebhookAsBinaryCloudevent(TestWebhook):
+    more: ClassVar = {"format": "cloudevents", "mode": "binary"}
+
+
+class TestWebhookOfThinEvents(TestWebhook):
+    more: ClassVar = {"payload": "thin", "headers": {"X-Team": "research"}}
 
 
 class TestBestCheckpoint(ReactorContract):

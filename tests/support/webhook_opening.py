@@ -6,20 +6,24 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import structlog
 from prometheus_client import CollectorRegistry
 from structlog.testing import LogCapture
 
 from tunewatch.events import Common, Event, JobStatusChanged, encode
-from tunewatch.plugin import Context, Delivery, JobReader
+from tunewatch.plugin import Context, Delivery, JobReader, Pause, Receipt, Retry
 from tunewatch.settings import Place, checked
 from tunewatch_plugins.webhook import PLUGIN, WebhookSettings
 from tunewatch_plugins.webhook.sink import Webhook, open_webhook
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDdwbCkj2TdFk="
+
+
+Outcome: TypeAlias = Receipt | Retry | Pause
+"""What comes of a delivery."""
 
 
 class Nobody:
@@ -106,3 +110,16 @@ def event(number: int = 1, *, status: str = "succeeded") -> Event:
 def delivery(number: int = 1, *, body: bytes | None = None) -> Delivery:
     happened = event(number)
     return Delivery(event=happened, body=encode(happened) if body is None else body)
+
+
+async def outcome_of(webhook: Webhook, sent: Delivery | None = None) -> Outcome:
+    """Deliver once and return what comes of it."""
+    try:
+        return await webhook.deliver(sent or delivery())
+    except (Retry, Pause) as refused:
+        return refused
+
+
+def kept(outcome: Outcome) -> Receipt | None:
+    """Return what the delivery log would keep of the receiver's answer."""
+    return outcome if isinstance(outcome, Receipt) else outcome.receipt

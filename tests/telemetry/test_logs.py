@@ -111,6 +111,24 @@ def test_a_rotated_secret_is_hidden_before_and_after(tmp_path):
     assert text.count("***") == 3
 
 
+@pytest.mark.parametrize("prefix", ["whsec_", "whsk_"])
+def test_a_signing_secret_is_hidden_without_its_prefix_too(prefix):
+    lines = spoken(
+        f"redact.add([Secret.of('{prefix}Q0FOQVJZQ0FOQVJZ+/==')])\n"
+        'log.info("told", key="Q0FOQVJZQ0FOQVJZ+/==")\n'
+    )
+    assert "Q0FOQVJZ" not in "".join(lines)
+
+
+def test_the_lines_of_a_private_key_are_hidden_one_by_one():
+    lines = spoken(
+        "key = '-----BEGIN PRIVATE KEY-----\\nMIGHcanary1\\nAgEAcanary2\\n-----END'\n"
+        "redact.add([Secret.of(key)])\n"
+        'log.info("told", line="AgEAcanary2", whole=key)\n'
+    )
+    assert "canary" not in "".join(lines)
+
+
 def test_a_traceback_shows_neither_local_variables_nor_values_of_rows():
     (line,) = told(
         "def act():\n"

@@ -87,7 +87,7 @@ def test_while_secrets_rotate_one_good_signature_of_several_is_enough():
 
 
 def test_a_secret_that_is_none_is_named_and_not_shown():
-    with pytest.raises(ValueError, match="not whsec_ and base64") as raised:
+    with pytest.raises(ValueError, match="not whsec_ or whpk_ and base64") as raised:
         signature_problem(
             signed(), BODY.encode(), secrets=["whsec_???"], now=time.time()
         )

@@ -19,7 +19,7 @@ from tunewatch.settings.mistake import (
     closest,
     kind_of_value,
 )
-from tunewatch.settings.secret import Secret
+from tunewatch.settings.secret import secrets_of
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -132,12 +132,7 @@ def _wrong(detail: ErrorDetails) -> str:
 
 def _scrubbed(message: str, value: object, given: Mapping[str, Any]) -> str:
     """Return the message of a validator we do not know without what was given."""
-    secrets = [
-        known
-        for inner in given.values()
-        if isinstance(inner, Secret)
-        for known in inner.known()
-    ]
+    secrets = [known for secret in secrets_of(given) for known in secret.known()]
     for text in [*_texts(value), *secrets]:
         if len(text) >= _SHORTEST:
             message = message.replace(text, "***")

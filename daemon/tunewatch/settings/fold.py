@@ -1,7 +1,8 @@
 """Where a secret is kept: `X`, `X_file`, `X_env` or `X_credential` become one `X`.
 
 Works on any pydantic model: a field of type `Secret` is enough. A model that declares
-`X_file` itself keeps it. Knows no key by name.
+`X_file` itself keeps it. In a table whose keys are not known beforehand, a field of
+type `dict[str, Secret]`, it is `X = { file = … }` and so on. Knows no key by name.
 """
 
 from __future__ import annotations
@@ -63,9 +64,23 @@ class Place:
 def secret_fields(model: type[BaseModel]) -> Iterator[str]:
     """Yield the fields of a model that are secrets."""
     for name, info in model.model_fields.items():
-        annotation = info.annotation
-        if annotation is Secret or Secret in typing.get_args(annotation):
+        if _is_table(info.annotation):
+            continue
+        if info.annotation is Secret or Secret in typing.get_args(info.annotation):
             yield name
+
+
+def secret_tables(model: type[BaseModel]) -> Iterator[str]:
+    """Yield the fields of a model that are tables with secrets under any key."""
+    for name, info in model.model_fields.items():
+        if _is_table(info.annotation):
+            (_, value) = typing.get_args(info.annotation)
+            if value is Secret or Secret in typing.get_args(value):
+                yield name
+
+
+def _is_table(annotation: object) -> bool:
+    return typing.get_origin(annotation) in (dict, Mapping)
 
 
 def inner_model(model: type[BaseModel], name: str) -> type[BaseModel] | None:
@@ -94,16 +109,44 @@ def folded(
             mistakes.append(place.mistake((next(iter(given)),), text))
         elif given:
             ((key, value),) = given.items()
-            secret = _secret(name, key, value, place)
+            secret = _secret(key[len(name) :], (key,), value, place)
             if isinstance(secret, Mistake):
                 mistakes.append(secret)
             else:
                 result[name] = secret
+    for name in secret_tables(model):
+        if isinstance(result.get(name), dict):
+            result[name], more = _folded_table(result[name], place.under(name))
+            mistakes.extend(more)
     for name, value in result.items():
         inner = inner_model(model, name)
         if inner is not None and isinstance(value, dict):
             result[name], more = folded(inner, value, place.under(name))
             mistakes.extend(more)
+    return result, mistakes
+
+
+def _folded_table(
+    table: Mapping[str, Any], place: Place
+) -> tuple[dict[str, Any], list[Mistake]]:
+    """Return a table of secrets: what is no table itself is left to the model."""
+    result = dict(table)
+    mistakes: list[Mistake] = []
+    for name, value in table.items():
+        if not isinstance(value, dict):
+            continue
+        match list(value.items()):
+            case [(key, where)] if f"_{key}" in WAYS:
+                secret = _secret(f"_{key}", (name, key), where, place)
+            case _:
+                ways = ", ".join(f"{{ {way[1:]} = … }}" for way in WAYS)
+                text = f"wanted a string or one of {ways}; found another table"
+                secret = place.mistake((name,), text)
+        if isinstance(secret, Mistake):
+            mistakes.append(secret)
+            del result[name]
+        else:
+            result[name] = secret
     return result, mistakes
 
 
@@ -114,25 +157,27 @@ def _is_given(
     return key in table and (not way or key not in model.model_fields)
 
 
-def _secret(name: str, key: str, value: object, place: Place) -> object:
-    """Return the secret, the value as it is if the model may judge it, or a mistake."""
-    way = key[len(name) :]
+def _secret(way: str, keys: tuple[str, ...], value: object, place: Place) -> object:
+    """Return the secret, the value as it is if the model may judge it, or a mistake.
+
+    `keys` is where the value stands, which says in which of the ways it is given.
+    """
     if not way:
         return value
     if not isinstance(value, str) or not value.strip():
-        return place.mistake((key,), f"wanted a {_NOUNS[way]}; found none")
+        return place.mistake(keys, f"wanted a {_NOUNS[way]}; found none")
     if way == "_env":
-        return _from_env(key, value, place)
+        return _from_env(keys, value, place)
     directory = place.environ.get("CREDENTIALS_DIRECTORY")
     if way == "_credential":
         if directory is None:
             text = "wanted a systemd credential; found no $CREDENTIALS_DIRECTORY"
-            return place.mistake((key,), text)
+            return place.mistake(keys, text)
         named = "the credential named here"
-        return _from_file(key, Path(directory) / value, place, named)
-    path = _located(key, value, directory, place)
+        return _from_file(keys, Path(directory) / value, place, named)
+    path = _located(keys, value, directory, place)
     named = str(path) if _PATH.fullmatch(value) else "the path given here"
-    return _from_file(key, path, place, named)
+    return _from_file(keys, path, place, named)
 
 
 # A secret itself is often put where its place was asked for: what does not look like a
@@ -147,7 +192,9 @@ _NOUNS = {
 }
 
 
-def _located(key: str, value: str, directory: str | None, place: Place) -> Path:
+def _located(
+    keys: tuple[str, ...], value: str, directory: str | None, place: Place
+) -> Path:
     """Return the path of a secret's file.
 
     A bare name is one of systemd's credentials, if there is one of that name; any other
@@ -158,30 +205,32 @@ def _located(key: str, value: str, directory: str | None, place: Place) -> Path:
         credential = Path(directory) / path
         if credential.exists():
             return credential
-    said_in = Path(place.origin_of((*place.prefix, key)))
+    said_in = Path(place.origin_of((*place.prefix, *keys)))
     return said_in.parent / path if said_in.is_file() else path
 
 
-def _from_env(key: str, name: str, place: Place) -> Secret | Mistake:
+def _from_env(keys: tuple[str, ...], name: str, place: Place) -> Secret | Mistake:
     secret = Secret.from_env(name, place.environ)
     if secret.get() is None:
         named = f"environment variable {name}"
         if not _VARIABLE.fullmatch(name):
             named = "the environment variable named here"
         found = "empty" if name in place.environ else "not set"
-        return place.mistake((key,), f"wanted a secret in {named}; found it {found}")
+        return place.mistake(keys, f"wanted a secret in {named}; found it {found}")
     return secret
 
 
-def _from_file(key: str, path: Path, place: Place, named: str) -> Secret | Mistake:
+def _from_file(
+    keys: tuple[str, ...], path: Path, place: Place, named: str
+) -> Secret | Mistake:
     try:
         with path.open("rb") as file:
             is_empty = not file.read(1)
     except (OSError, ValueError) as error:
         trouble = getattr(error, "strerror", None) or type(error).__name__
         text = f"wanted a readable file at {named}; found: {trouble.lower()}"
-        return place.mistake((key,), text)
+        return place.mistake(keys, text)
     secret = Secret.from_file(path)
     if is_empty or secret.get() is None:
-        return place.mistake((key,), f"wanted a secret in {named}; found it empty")
+        return place.mistake(keys, f"wanted a secret in {named}; found it empty")
     return secret

@@ -62,7 +62,7 @@ def _forms(secret: str) -> Iterator[str]:
     """Yield how a secret may look in a line: as it is, escaped, quoted, in parts."""
     parts = [secret, *secret.split()]
     for part in list(parts):
-        parts.append(part.removeprefix("whsec_"))
+        parts.append(part.removeprefix("whsec_").removeprefix("whsk_"))
         if "://" in part:
             parts.extend(_tail(part))
     for part in parts:

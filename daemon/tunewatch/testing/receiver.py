@@ -101,8 +101,8 @@ class Received:
 class Receiver:
     """Records webhooks; answers 200 to a good signature, 401 to a bad one.
 
-    `secrets` are `whsec_…`, as many as are valid while rotating; none: nothing is
-    verified. `now` gives unix seconds. `heard` is told of each request.
+    `secrets` are `whsec_…` and `whpk_…`, as many as are valid while rotating; none:
+    nothing is verified. `now` gives unix seconds. `heard` is told of each request.
     """
 
     def __init__(

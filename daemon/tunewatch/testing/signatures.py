@@ -1,7 +1,7 @@
 """Standard Webhooks signatures, from the receiver's side.
 
 Written apart from what the daemon signs with, so that the two check each other. Knows
-no HTTP beyond the names of three headers.
+no HTTP beyond the names of three headers. Public keys need the package cryptography.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 _TOLERANCE = 300.0  # seconds between a signature's time and ours
 
@@ -20,7 +20,8 @@ def signature_problem(
 ) -> str | None:
     """Return why a Standard Webhooks signature is not accepted, None if it is.
 
-    Header names are in lower case.
+    `secrets` are `whsec_…` and `whpk_…`, as many as are valid. Header names are in
+    lower case.
     """
     names = ("webhook-id", "webhook-timestamp", "webhook-signature")
     missing = [name for name in names if not headers.get(name)]
@@ -32,21 +33,41 @@ def signature_problem(
     if abs(now - int(stamp)) > _TOLERANCE:
         return "webhook-timestamp is more than 5 minutes away"
     signed = b"%b.%b.%b" % (ident.encode(), stamp.encode(), body)
-    given = [
-        value
-        for version, _, value in (part.partition(",") for part in signatures.split())
-        if version == "v1"
-    ]
+    given = [part.partition(",") for part in signatures.split()]
     for secret in secrets:
-        digest = hmac.new(_key(secret), signed, hashlib.sha256).digest()
-        wanted = base64.b64encode(digest).decode()
-        if any(hmac.compare_digest(wanted, value) for value in given):
+        if secret.startswith("whpk_"):
+            version, is_good = "v1a", _by_public_key(secret, signed)
+        else:
+            version, is_good = "v1", _by_shared_key(secret, signed)
+        if any(is_good(value) for kind, _, value in given if kind == version):
             return None
     return "no signature matches"
 
 
-def _key(secret: str) -> bytes:
+def _by_shared_key(secret: str, signed: bytes) -> Callable[[str], bool]:
+    key = _decoded(secret.removeprefix("whsec_"))
+    wanted = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
+    return lambda value: hmac.compare_digest(wanted, value.encode())
+
+
+def _by_public_key(secret: str, signed: bytes) -> Callable[[str], bool]:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    key = Ed25519PublicKey.from_public_bytes(_decoded(secret.removeprefix("whpk_")))
+
+    def is_good(value: str) -> bool:
+        try:
+            key.verify(base64.b64decode(value), signed)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    return is_good
+
+
+def _decoded(text: str) -> bytes:
     try:
-        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        return base64.b64decode(text, validate=True)
     except binascii.Error as trouble:
-        raise ValueError("a secret is not whsec_ and base64") from trouble
+        raise ValueError("a secret is not whsec_ or whpk_ and base64") from trouble

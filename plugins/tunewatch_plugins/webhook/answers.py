@@ -6,7 +6,6 @@ Pure: no HTTP client, no clock of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Literal
@@ -14,15 +13,19 @@ from typing import Literal
 from msgspec import Struct
 from yarl import URL
 
-from tunewatch.plugin import Pause, Retry
-from tunewatch_plugins.webhook.redaction import shown
+from tunewatch.plugin import Pause, Receipt, Retry
+from tunewatch_plugins.webhook.redaction import LONGEST, Censor
 
 LONGEST_WAIT = 86_400.0  #: s, the most a receiver can make us wait
+LONGEST_RECEIPT = 1024  #: bytes of a receiver's words that are kept
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 _MOST_DIGITS = 12
 _OF_THE_EVENT = frozenset({400, 413, 415, 422})
 """What a receiver says of one event. Any other refusal says something of the receiver:
 a wrong address or method must not turn every event into a dead letter."""
+_OF_A_CERTIFICATE = b"SSL certificate"
+"""What nginx writes into its 400 when it is not content with the client's certificate:
+that says nothing of the event."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -40,40 +43,58 @@ class Answer(Struct, frozen=True, kw_only=True):
         return 200 <= self.status < 300
 
 
-def refusal(
-    answer: Answer, *, host: str, now: float, secrets: Collection[str]
-) -> Retry | Pause:
+def receipt(answer: Answer, censor: Censor) -> Receipt:
+    """Return what is kept of an answer."""
+    if not answer.words:
+        return _WORDLESS.get(answer.status) or Receipt(answer.status)
+    return Receipt(answer.status, _said(answer, censor))
+
+
+_WORDLESS = {status: Receipt(status) for status in range(200, 300)}
+
+
+def _said(answer: Answer, censor: Censor) -> str:
+    words = answer.words[: 8 * LONGEST_RECEIPT].decode("utf-8", "replace")
+    shown = censor(words, longest=LONGEST_RECEIPT)
+    return shown.encode()[:LONGEST_RECEIPT].decode("utf-8", "ignore")
+
+
+def refusal(answer: Answer, *, host: str, now: float, censor: Censor) -> Retry | Pause:
     """Return what an answer other than 2xx means; `now` is in unix seconds.
 
     `Pause` if the receiver wants no more, else `Retry`: for the lane if it refuses this
     event, for the plugin if it is itself in trouble or elsewhere.
     """
-    status = answer.status
-    reason = _reason(answer, host, secrets)
-    if status == 410:
-        return Pause(f"{reason}; it wants nothing more")
+    kept = receipt(answer, censor)
+    reason = _reason(answer, host, kept.answer[:LONGEST], censor)
+    if answer.status == 410:
+        return Pause(f"{reason}; it wants nothing more", receipt=kept)
     after = wait(answer.retry_after, now)
-    scope: Literal["lane", "plugin"] = "lane" if status in _OF_THE_EVENT else "plugin"
-    return Retry(reason, after=after, scope=scope)
+    return Retry(reason, after=after, scope=_scope(answer), receipt=kept)
 
 
-def _reason(answer: Answer, host: str, secrets: Collection[str]) -> str:
-    phrase = shown(answer.phrase, secrets, longest=60)
+def _scope(answer: Answer) -> Literal["lane", "plugin"]:
+    if answer.status == 400 and _OF_A_CERTIFICATE in answer.words:
+        return "plugin"
+    return "lane" if answer.status in _OF_THE_EVENT else "plugin"
+
+
+def _reason(answer: Answer, host: str, words: str, censor: Censor) -> str:
+    phrase = censor(answer.phrase, longest=60)
     said = f"HTTP {answer.status} {phrase}".rstrip() + f" from {host}"
     if 300 <= answer.status < 400:
-        where = _host_of(answer.location, secrets)
+        where = _host_of(answer.location, censor)
         return f"{said}: redirects to {where} are not followed; set url to where it is"
-    words = shown(answer.words.decode("utf-8", "replace"), secrets)
     return f"{said}: {words}" if words else said
 
 
-def _host_of(location: str | None, secrets: Collection[str]) -> str:
+def _host_of(location: str | None, censor: Censor) -> str:
     """Return the host of a Location and nothing else: the rest may be a secret."""
     try:
         host = URL(location or "").host
     except ValueError:
         host = None
-    return shown(host or "", secrets, longest=100) or "somewhere on the same host"
+    return censor(host or "", longest=100) or "somewhere on the same host"
 
 
 def wait(text: str | None, now: float) -> float | None:

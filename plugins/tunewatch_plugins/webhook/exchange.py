@@ -121,8 +121,8 @@ async def _answered(
     limit.lift()
     words = await _beginning(content)
     is_whole = content.at_eof()
-    if 200 <= message.code < 300:  # nothing else is asked of most answers
-        return Answer(status=message.code, words=words), is_whole
+    if 200 <= message.code < 300 and not words:  # as most answers are
+        return Answer(status=message.code), is_whole
     said = message.headers
     answer = Answer(
         status=message.code,

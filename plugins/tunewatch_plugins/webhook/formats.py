@@ -6,30 +6,31 @@ settings are read, never half done.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, TypeAlias
 
 from tunewatch.plugin import Delivery
+from tunewatch_plugins.webhook import cloudevents
+from tunewatch_plugins.webhook.thin import thin
+
+Mode: TypeAlias = Literal["structured", "binary"]
+Payload: TypeAlias = Literal["full", "thin"]
 
 
 class Message(NamedTuple):
     """What goes over the wire for one delivery."""
 
-    content_type: str
+    headers: Mapping[str, str]  #: names in lower case; the content type is among them
     body: bytes
 
 
 Format: TypeAlias = Callable[[Delivery], Message]
 """Makes the message of a delivery; the same delivery always makes the same bytes."""
 
-
-def standard(delivery: Delivery) -> Message:
-    """Return the event as it was committed, untouched: those bytes are signed."""
-    return Message("application/json", delivery.body)
-
-
-FORMATS: dict[str, Format] = {"standard": standard}
-_LATER = ("cloudevents", "slack", "discord", "teams")
+FORMATS = ("standard", "cloudevents")
+_LATER = ("slack", "discord", "teams")
+_JSON = {"content-type": "application/json"}
+_CLOUDEVENT = {"content-type": cloudevents.STRUCTURED}
 
 
 def known(name: str) -> str:
@@ -38,3 +39,33 @@ def known(name: str) -> str:
         return name
     found = "one that this version cannot send yet" if name in _LATER else "none"
     raise ValueError(f"wanted a format ({', '.join(FORMATS)}); found {found}")
+
+
+def shaped(name: str, *, mode: Mode, payload: Payload) -> Format:
+    """Return what makes messages; `name` is a known format."""
+    whole = standard if name == "standard" else _CLOUDEVENTS[mode]
+    if payload == "full":
+        return whole
+    return lambda delivery: whole(_thinned(delivery))
+
+
+def standard(delivery: Delivery) -> Message:
+    """Return the event as it was committed, untouched: those bytes are signed."""
+    return Message(_JSON, delivery.body)
+
+
+def _structured(delivery: Delivery) -> Message:
+    body = cloudevents.structured(delivery.event, delivery.body)
+    return Message(_CLOUDEVENT, body)
+
+
+def _binary(delivery: Delivery) -> Message:
+    headers, body = cloudevents.binary(delivery.event, delivery.body)
+    return Message({**_JSON, **headers}, body)
+
+
+_CLOUDEVENTS: dict[Mode, Format] = {"structured": _structured, "binary": _binary}
+
+
+def _thinned(delivery: Delivery) -> Delivery:
+    return Delivery(event=delivery.event, body=thin(delivery.body))

@@ -20,7 +20,8 @@ class Parsed(Generic[T]):
     """What the text of one or more secrets means.
 
     Raises ValueError if it will not do at first. Later, while it is wrong, the last
-    good value stays in use: a rotation half done must not stop deliveries.
+    good value stays in use: a rotation half done must not stop deliveries. Without
+    secrets it is made once.
     """
 
     __slots__ = ("_parse", "_secrets", "_text", "_trouble", "_value", "_wrong")
@@ -36,7 +37,10 @@ class Parsed(Generic[T]):
         self._value = parse(self._text)
 
     def __repr__(self) -> str:
-        return f"Parsed({', '.join(secret.origin for secret in self._secrets)})"
+        return f"Parsed({self._origins()})"
+
+    def _origins(self) -> str:
+        return ", ".join(dict.fromkeys(secret.origin for secret in self._secrets))
 
     def current(self) -> T:
         """Return the value of the text as it is now, the last good one if it is wrong.
@@ -51,7 +55,7 @@ class Parsed(Generic[T]):
         try:
             self._value = self._parse(text)
         except ValueError as error:
-            wrong = f"{self._secrets[0].origin}: {error}"
+            wrong = f"{self._origins()}: {error}"
         if wrong != self._wrong:
             self._wrong = wrong
             self._trouble(wrong)

@@ -7,16 +7,30 @@ No message repeats a value that may be a secret: the URL is one, too. The host m
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from tunewatch.plugin import Secret
 from tunewatch_plugins.webhook import formats
 from tunewatch_plugins.webhook.allowed import AllowList
+from tunewatch_plugins.webhook.headers import (
+    Extra,
+    Value,
+    current_headers,
+    kept_headers,
+)
 from tunewatch_plugins.webhook.secrets import Parsed, Trouble, text_of
 from tunewatch_plugins.webhook.signing import Keyring, keyring
 from tunewatch_plugins.webhook.target import Target, check, target
-from tunewatch_plugins.webhook.transport import trust
+from tunewatch_plugins.webhook.tls import Papers, Tls, tls, trust
 
 
 class WebhookSettings(BaseModel):
@@ -42,14 +56,53 @@ class WebhookSettings(BaseModel):
         validate_default=True,
         description=(
             "what every delivery is signed with: whsec_ and the base64 of 24 to 64"
-            " bytes, as `tunewatch secret` makes one; several, one per line and the"
+            " bytes, as `tunewatch secret` makes one, or whsk_ and an ed25519 key, as"
+            " `tunewatch secret --kind ed25519` does; several, one per line and the"
             " current one first, while one replaces another"
         ),
     )
-    format: str = Field(default="standard", description="the shape of the body")
+    format: str = Field(
+        default="standard", description="the shape of the body: standard or cloudevents"
+    )
+    mode: formats.Mode = Field(
+        default="structured",
+        description=(
+            "of a cloudevent: structured, all in the body, or binary, its attributes"
+            " as headers"
+        ),
+    )
+    payload: formats.Payload = Field(
+        default="full",
+        description="full, or thin: only what happened to which job, without contents",
+    )
+    headers: dict[str, Value] = Field(
+        default_factory=dict,
+        description=(
+            'headers to send as well, such as X-Team = "research"; a value may be kept'
+            " elsewhere: Authorization = { file = … }, or env or credential"
+        ),
+    )
     ca_file: Path | None = Field(
         default=None,
         description="certificate authorities to trust instead of the system's, PEM",
+    )
+    client_cert: Secret | None = Field(
+        default=None,
+        examples=["client_cert_file=/run/secrets/ops-client.pem"],
+        description=(
+            "a certificate to show to the receiver, PEM, with those between it and"
+            " their authority; the key may be in the same file"
+        ),
+    )
+    client_key: Secret | None = Field(
+        default=None,
+        examples=["client_key_file=/run/secrets/ops-client.key"],
+        description="its private key, PEM",
+    )
+    client_key_password: Secret | None = Field(
+        default=None,
+        examples=["client_key_password_file=/run/secrets/ops-client.password"],
+        description="what opens the private key, if it is encrypted",
     )
 
     @field_validator("allow_hosts")
@@ -89,6 +142,21 @@ class WebhookSettings(BaseModel):
     def _is_known(cls, name: str) -> str:
         return formats.known(name)
 
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _has_a_meaning(cls, mode: object, info: ValidationInfo) -> object:
+        is_default = mode == cls.model_fields["mode"].default
+        if info.data.get("format") == "standard" and not is_default:
+            raise ValueError('this is said of format = "cloudevents" and no other')
+        return mode
+
+    @field_validator("headers", mode="plain")
+    @classmethod
+    def _can_be_sent(cls, given: object) -> dict[str, Value]:
+        if not isinstance(given, dict):
+            raise ValueError("wanted a table of headers")  # noqa: TRY004 - pydantic's
+        return kept_headers(given)
+
     @field_validator("ca_file")
     @classmethod
     def _holds_certificates(cls, path: Path | None) -> Path | None:
@@ -101,6 +169,26 @@ class WebhookSettings(BaseModel):
                     f"wanted certificates in PEM form in this file; found: {why}"
                 ) from None
         return path
+
+    @model_validator(mode="after")
+    def _can_introduce_itself(self) -> Self:
+        if self.client_cert is None:
+            if self.client_key is not None or self.client_key_password is not None:
+                raise ValueError("a client_key is of no use without client_cert")
+            return self
+        if target(text_of([self.url])).url.scheme != "https":
+            raise ValueError("a client_cert is shown by TLS only: wanted an https url")
+        _tls(self.ca_file, self._papers())
+        return self
+
+    def _papers(self) -> Papers | None:
+        if self.client_cert is None:
+            return None
+        return Papers(
+            certificate=self.client_cert,
+            key=self.client_key,
+            password=self.client_key_password,
+        )
 
     @property
     def allowed(self) -> AllowList:
@@ -115,3 +203,27 @@ class WebhookSettings(BaseModel):
     def keyrings(self, trouble: Trouble) -> Parsed[Keyring]:
         """Return what to sign with. Raises ValueError."""
         return Parsed(self.secret, keyring, trouble)
+
+    def extras(self, trouble: Trouble) -> Parsed[Extra]:
+        """Return the operator's own headers. Raises ValueError."""
+        kept = [one for one in self.headers.values() if isinstance(one, Secret)]
+        return Parsed(kept, lambda _: current_headers(self.headers), trouble)
+
+    def connections(self, trouble: Trouble) -> Parsed[Tls]:
+        """Return what to connect with. Raises ValueError."""
+        papers = self._papers()
+        kept = [] if papers is None else papers.secrets()
+        return Parsed(kept, lambda _: _tls(self.ca_file, papers), trouble)
+
+    @property
+    def render(self) -> formats.Format:
+        """What makes messages of deliveries."""
+        return formats.shaped(self.format, mode=self.mode, payload=self.payload)
+
+
+def _tls(ca_file: Path | None, papers: Papers | None) -> Tls:
+    try:
+        return tls(ca_file, papers)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ValueError(f"ca_file: wanted certificates; found: {why}") from None

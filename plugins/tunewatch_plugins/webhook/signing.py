@@ -1,6 +1,7 @@
-"""Signatures by Standard Webhooks, version 1: HMAC-SHA256 over id, time and body.
+"""Signatures by Standard Webhooks: HMAC-SHA256 (v1) and ed25519 (v1a).
 
-Pure: no clock, no file, no HTTP. Several keys sign while one replaces another.
+Over id, time and body. Pure: no clock, no file, no HTTP. Several keys, of one kind or
+of both, sign while one replaces another.
 """
 
 from __future__ import annotations
@@ -10,19 +11,50 @@ import binascii
 import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
+
+from tunewatch_plugins.webhook import ed25519
 
 PREFIX = "whsec_"
-SHORTEST, LONGEST = 24, 64  #: bytes of a key, by the specification
+SHORTEST, LONGEST = 24, 64  #: bytes of a shared key, by the specification
 MOST_KEYS = 10  #: more would make a header that receivers refuse
 
 _HOW = "make one with `tunewatch secret`"
+
+
+class Key(Protocol):
+    """What signs."""
+
+    def signature(self, content: bytes) -> str:
+        """Return the signature with its version."""
+        ...
+
+    def spelled(self) -> Iterator[str]:
+        """Yield how the key may be written, to find it in what receivers say."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SharedKey:
+    """A key that the receiver has, too."""
+
+    key: bytes
+
+    def signature(self, content: bytes) -> str:
+        """Return the signature, which the receiver makes as well and compares."""
+        digest = hmac.digest(self.key, content, "sha256")
+        return "v1," + binascii.b2a_base64(digest, newline=False).decode("ascii")
+
+    def spelled(self) -> Iterator[str]:
+        """Yield the key as receivers write it."""
+        yield base64.b64encode(self.key).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Keyring:
     """The keys that sign, current first."""
 
-    keys: tuple[bytes, ...]
+    keys: tuple[Key, ...]
 
     def __repr__(self) -> str:
         return f"Keyring({len(self.keys)} keys)"
@@ -34,19 +66,14 @@ class Keyring:
             "webhook-id": event_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": " ".join(
-                [_signature(key, content) for key in self.keys]
+                [key.signature(content) for key in self.keys]
             ),
         }
 
     def spelled(self) -> Iterator[str]:
         """Yield the keys as receivers write them, to find them in what they say."""
         for key in self.keys:
-            yield base64.b64encode(key).decode("ascii")
-
-
-def _signature(key: bytes, content: bytes) -> str:
-    digest = hmac.digest(key, content, "sha256")
-    return "v1," + binascii.b2a_base64(digest, newline=False).decode("ascii")
+            yield from key.spelled()
 
 
 def keyring(text: str) -> Keyring:
@@ -65,13 +92,17 @@ def keyring(text: str) -> Keyring:
     return Keyring(keys)
 
 
-def _key(line: str, number: int) -> bytes:
-    wanted = (
-        f"line {number}: wanted {PREFIX} and the base64 of {SHORTEST} to {LONGEST}"
-        " bytes, found"
-    )
-    if line.startswith(("whsk_", "whpk_")):
-        raise ValueError(f"{wanted} a key for ed25519, which is not supported; {_HOW}")
+def _key(line: str, number: int) -> Key:
+    try:
+        if line.startswith((ed25519.PREFIX, ed25519.PUBLIC_PREFIX)):
+            return ed25519.private_key(line)
+        return _shared_key(line)
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from None
+
+
+def _shared_key(line: str) -> SharedKey:
+    wanted = f"wanted {PREFIX} and the base64 of {SHORTEST} to {LONGEST} bytes, found"
     if not line.startswith(PREFIX):
         raise ValueError(f"{wanted} something that does not begin with it; {_HOW}")
     try:
@@ -80,4 +111,4 @@ def _key(line: str, number: int) -> bytes:
         raise ValueError(f"{wanted} no base64 after it; {_HOW}") from None
     if not SHORTEST <= len(key) <= LONGEST:
         raise ValueError(f"{wanted} {len(key)} bytes; {_HOW}")
-    return key
+    return SharedKey(key)

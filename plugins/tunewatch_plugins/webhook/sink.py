@@ -6,27 +6,54 @@ nobody: troubles of the receiver are told to the dispatcher, which says them onc
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import aiohttp
 
 from tunewatch import __version__
-from tunewatch.plugin import Clock, Context, Delivery, Retry
-from tunewatch_plugins.webhook.allowed import AddressRefused
-from tunewatch_plugins.webhook.answers import refusal
-from tunewatch_plugins.webhook.exchange import NotHttp
-from tunewatch_plugins.webhook.formats import FORMATS, Format
-from tunewatch_plugins.webhook.redaction import shown
+from tunewatch.plugin import Clock, Context, Delivery, Receipt, Retry
+from tunewatch_plugins.webhook.answers import receipt, refusal
+from tunewatch_plugins.webhook.formats import Format
+from tunewatch_plugins.webhook.headers import Extra
+from tunewatch_plugins.webhook.redaction import Censor
 from tunewatch_plugins.webhook.secrets import Parsed, Trouble
 from tunewatch_plugins.webhook.settings import WebhookSettings
 from tunewatch_plugins.webhook.signing import Keyring
 from tunewatch_plugins.webhook.target import Target
-from tunewatch_plugins.webhook.transport import CONNECT, Lines
+from tunewatch_plugins.webhook.transport import Lines
+from tunewatch_plugins.webhook.troubles import trouble
 
 AGENT = f"tunewatch/{__version__}"
+
+
+class Moment(NamedTuple):
+    """What the settings say at the time of one delivery."""
+
+    target: Target
+    keys: Keyring
+    extra: Extra
+
+    def secrets(self) -> list[str]:
+        """Return what a receiver may repeat and nobody may see."""
+        return [*self.target.secrets(), *self.keys.spelled(), *self.extra.secrets]
+
+
+@dataclass(slots=True)
+class Censors:
+    """The censor of the moment: made once for as long as the settings say the same."""
+
+    _moment: Moment | None = None
+    _censor: Censor = field(default_factory=Censor)
+
+    def of(self, moment: Moment) -> Censor:
+        """Return what takes the secrets of this moment out of what is said."""
+        before = self._moment or ()
+        if list(map(id, before)) != list(map(id, moment)):
+            self._moment, self._censor = moment, Censor(moment.secrets())
+        return self._censor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +62,28 @@ class Webhook:
 
     targets: Parsed[Target]
     keyrings: Parsed[Keyring]
+    extras: Parsed[Extra]
     render: Format
     lines: Lines
     clock: Clock
+    censors: Censors = field(default_factory=Censors)
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, delivery: Delivery) -> Receipt:
         """Post the event; return when the receiver said 2xx. Raises Retry and Pause."""
         message = self.render(delivery)
-        target = self.targets.current()
-        keys = self.keyrings.current()
+        moment = Moment(
+            self.targets.current(), self.keyrings.current(), self.extras.current()
+        )
+        target, keys, extra = moment
+        lapsed = self.lines.connections.current().lapsed(self.clock.now())
+        if lapsed is not None:  # some servers would blame the event
+            raise Retry(lapsed)
 
         def headers() -> dict[str, str]:
             now = int(self.clock.now())
             made = keys.headers(delivery.event.id, now, message.body)
-            made["content-type"] = message.content_type
+            made.update(message.headers)
+            made.update(extra.values)
             return made
 
         try:
@@ -56,57 +91,14 @@ class Webhook:
         except (aiohttp.ClientError, OSError) as error:
             # The reason says all there is. The error itself goes no further: the
             # client's own words may hold the whole URL.
-            trouble = _trouble(error, target, self.lines.longest)
-            secrets = _secrets(target, keys)
-            raise Retry(shown(trouble, secrets, longest=300)) from None
-        if not answer.is_accepted:
-            now, secrets = self.clock.now(), _secrets(target, keys)
-            raise refusal(answer, host=target.host, now=now, secrets=secrets)
-
-
-def _secrets(target: Target, keys: Keyring) -> list[str]:
-    return [*target.secrets(), *keys.spelled()]
-
-
-def _trouble(
-    error: aiohttp.ClientError | OSError, target: Target, longest: float
-) -> str:
-    """Return what kept us from an answer."""
-    at = f"{target.host}:{target.url.port}"
-    cause = error.__cause__
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            return f"no connection to {at} within {CONNECT:g} s"
-        case TimeoutError():
-            return f"no answer from {at} within {longest:g} s"
-        case aiohttp.ClientConnectorDNSError():
-            return f"the name {target.host} is not found: {_words(cause)}"
-        case aiohttp.ClientConnectorCertificateError():
-            return f"the certificate of {at} is refused: {_words(cause)}"
-        case aiohttp.ClientConnectorSSLError():
-            return f"no TLS with {at}: {_words(cause)}"
-        case aiohttp.ClientConnectorError() if isinstance(cause, AddressRefused):
-            return str(cause.strerror)
-        case aiohttp.ClientConnectorError():
-            return f"cannot connect to {at}: {_words(cause)}"
-        case aiohttp.ServerDisconnectedError():
-            return f"{at} closed the connection without an answer"
-        case NotHttp(message=message):
-            return f"{at} answered what is not HTTP: {message}"
-        case OSError():
-            return f"the connection to {at} broke: {_words(error)}"
-        case _:
-            return f"the request to {at} failed: {type(error).__name__}"
-
-
-def _words(error: BaseException | None) -> str:
-    match error:
-        case ssl.SSLCertVerificationError():
-            return error.verify_message
-        case OSError(strerror=str(words)) if words:
-            return words
-        case _:
-            return type(error).__name__
+            words = trouble(error, target, self.lines.longest)
+            shown = self.censors.of(moment)(words, longest=300)
+            raise Retry(shown) from None
+        censor = self.censors.of(moment)
+        if answer.is_accepted:
+            return receipt(answer, censor)
+        now = self.clock.now()
+        raise refusal(answer, host=target.host, now=now, censor=censor)
 
 
 @asynccontextmanager
@@ -121,13 +113,14 @@ async def open_webhook(
         allowed=settings.allowed,
         agent=AGENT,
         timeout=context.timeout,
-        ca_file=settings.ca_file,
+        connections=settings.connections(_outage(context, "client_cert")),
     )
     try:
         yield Webhook(
             targets=settings.targets(_outage(context, "url")),
             keyrings=settings.keyrings(_outage(context, "secret")),
-            render=FORMATS[settings.format],
+            extras=settings.extras(_outage(context, "headers")),
+            render=settings.render,
             lines=lines,
             clock=context.clock,
         )

@@ -6,10 +6,8 @@ and ends by a deadline. Does not know what an answer means.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aiohttp
 
@@ -17,7 +15,9 @@ from tunewatch.deadline import Deadline
 from tunewatch_plugins.webhook.allowed import AllowList, Guard
 from tunewatch_plugins.webhook.answers import Answer
 from tunewatch_plugins.webhook.exchange import Exchange
+from tunewatch_plugins.webhook.secrets import Parsed
 from tunewatch_plugins.webhook.target import Target
+from tunewatch_plugins.webhook.tls import Tls
 
 CONNECT = 5.0  #: s, until a connection stands, TLS included
 SHARE = 2 / 3
@@ -31,6 +31,7 @@ class Line:
     """The connections towards one receiver."""
 
     target: Target
+    tls: Tls
     guard: Guard
     exchange: Exchange
     deadline: Deadline  #: until an answer has begun, resends included
@@ -70,13 +71,14 @@ class Line:
 class Lines:
     """The line to the current receiver, and those to earlier ones until they are idle.
 
-    A URL in a file may change at any time; whatever is under way ends where it began.
+    A URL in a file may change at any time, and so may a certificate; whatever is under
+    way ends where it began.
     """
 
     allowed: AllowList
     agent: str  #: User-Agent
     timeout: float  #: s, that a delivery may take
-    ca_file: Path | None = None
+    connections: Parsed[Tls]
     _current: Line | None = None
     _open: list[Line] = field(default_factory=list)
 
@@ -84,9 +86,9 @@ class Lines:
         self, target: Target, headers: Callable[[], Mapping[str, str]], body: bytes
     ) -> Answer:
         """Return the answer of this receiver, see `Line.post`."""
-        line = self._current
-        if line is None or line.target is not target:
-            line = await self._change_to(target)
+        line, tls = self._current, self.connections.current()
+        if line is None or line.target is not target or line.tls is not tls:
+            line = await self._change_to(target, tls)
         line.users += 1
         try:
             return await line.post(headers, body)
@@ -106,11 +108,10 @@ class Lines:
         while self._open:
             await self._open.pop().exchange.close()
 
-    async def _change_to(self, target: Target) -> Line:
+    async def _change_to(self, target: Target, tls: Tls) -> Line:
         guard = target.guard(self.allowed)
-        line = Line(
-            target, guard, self._exchange(target, guard), Deadline(self.longest)
-        )
+        exchange = self._exchange(target, guard, tls)
+        line = Line(target, tls, guard, exchange, Deadline(self.longest))
         self._open.append(line)
         self._current = line
         # Others may be lent the new line meanwhile; this one is held by its user.
@@ -130,13 +131,13 @@ class Lines:
         for line in idle:
             await line.exchange.close()
 
-    def _exchange(self, target: Target, guard: Guard) -> Exchange:
+    def _exchange(self, target: Target, guard: Guard, tls: Tls) -> Exchange:
         return Exchange(
             target.url,
             aiohttp.TCPConnector(
                 limit=0,  # as many as there are deliveries at once, which others bound
                 socket_factory=guard,
-                ssl=_trust(self.ca_file),
+                ssl=tls.context,
             ),
             headers={
                 "user-agent": self.agent,
@@ -145,15 +146,3 @@ class Lines:
             },
             connect=CONNECT,
         )
-
-
-def _trust(ca_file: Path | None) -> ssl.SSLContext | bool:
-    return True if ca_file is None else trust(ca_file)
-
-
-def trust(ca_file: Path) -> ssl.SSLContext:
-    """Return TLS settings that trust these authorities and no others.
-
-    Raises OSError, of which ssl.SSLError is one, if the file will not do.
-    """
-    return ssl.create_default_context(cafile=ca_file)

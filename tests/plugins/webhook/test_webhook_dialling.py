@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.certificates import Papers, issued
 from support.loopback import alone
 from support.webhook_addresses import INSIDE, NEVER, PUBLIC
 
 
 def dialled(
     tmp_path: Path,
-    deliveries: list[tuple[str, list[str]]],
+    deliveries: Sequence[tuple[str, list[str]] | tuple[str, list[str], str]],
     *,
     names: dict[str, list[list[str]]] | None = None,
     control: list[str] | None = None,
+    papers: Papers | None = None,
 ) -> dict[str, Any]:
     resolve_by = tmp_path / "resolv.conf"
     resolve_by.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-    asked = {"deliveries": deliveries, "names": names or {}, "control": control or []}
+    asked = {
+        "deliveries": deliveries,
+        "names": names or {},
+        "control": control or [],
+        "papers": papers and {n: str(p) for n, p in asdict(papers).items()},
+    }
     printed = alone("support.webhook_dials", [json.dumps(asked)], resolve_by=resolve_by)
     told: dict[str, Any] = json.loads(printed)
     return told
@@ -49,6 +58,7 @@ def test_no_refused_address_is_ever_dialled_though_each_would_answer(tmp_path: P
     )
     # Some addresses cannot be dialled by anybody (multicast); most can, and were.
     assert len(told["reached"]) >= 70
+    assert len(asked) >= 85
     assert {"169.254.169.254", "127.0.0.1", "fd00:ec2::254"} <= set(told["reached"])
     for result in told["results"]:
         assert result["dialled"] == [], result
@@ -180,6 +190,53 @@ def test_of_several_addresses_only_those_permitted_are_dialled(tmp_path: Path):
     )
     assert bad["dialled"] == []
     assert "leads to" in bad["said"]
+
+
+def test_whatever_address_a_name_leads_to_host_and_tls_name_are_the_name(
+    tmp_path: Path,
+):
+    leads = {
+        "public.hooks.test": ("93.184.216.34", []),
+        "private.hooks.test": ("10.9.8.7", ["private.hooks.test"]),
+        "six.hooks.test": ("fd12::7", ["fd12::/16"]),
+    }
+    told = dialled(
+        tmp_path,
+        [(f"https://{name}:PORT/x?y=1", entry) for name, (_, entry) in leads.items()],
+        names={name: [[address]] for name, (address, _) in leads.items()},
+        papers=issued(tmp_path, name="*.hooks.test"),
+    )
+    for (name, lead), result in zip(leads.items(), told["results"], strict=True):
+        assert (result["said"], result["dialled"]) == ("delivered", [lead[0]])
+        assert result["names"] == [name]
+        assert result["hosts"] == [f"{name}:PORT"]
+
+
+def test_a_certificate_for_another_name_is_refused_at_the_right_address(
+    tmp_path: Path,
+):
+    told = dialled(
+        tmp_path,
+        [("https://other.test:PORT/", [])],
+        names={"other.test": [["93.184.216.34"]]},
+        papers=issued(tmp_path, name="hook.test"),
+    )
+    (result,) = told["results"]
+    assert result["said"].startswith("plugin: the certificate of other.test:PORT is")
+    assert result["names"] == ["other.test"]
+    assert result["hosts"] == []
+
+
+def test_no_redirect_leads_anywhere(tmp_path: Path):
+    places = [f"{url(address)}/SECRET" for address in [*NEVER, *INSIDE, *PUBLIC]]
+    places += ["/SECRET", "//169.254.169.254/SECRET", "https://name.test/SECRET"]
+    asked = [(url("10.0.0.7"), ["10.0.0.7"], place) for place in places]
+    told = dialled(tmp_path, asked, names={"name.test": [["93.184.216.34"]]})
+    assert len(told["results"]) >= 110
+    for result in told["results"]:
+        assert result["dialled"] == ["10.0.0.7"], result
+        assert "are not followed" in result["said"]
+        assert "SECRET" not in result["said"]
 
 
 def test_a_proxy_in_the_environment_is_not_asked(

@@ -4,15 +4,19 @@ import asyncio
 import base64
 import os
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import openai
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from support.receiver_server import Post, raw_receiver, receiver, request_read
 from support.webhook_opening import SECRET, Lent, delivery, opened
 from tunewatch.plugin import Retry
+from tunewatch.testing.signatures import signature_problem
 
 CLIENT = openai.OpenAI(api_key="unused")
 
@@ -36,31 +40,47 @@ def fresh(number: int) -> str:
     return "whsec_" + base64.b64encode(number.to_bytes(4, "big") * 8).decode()
 
 
-async def test_secrets_rotate_under_load_and_no_delivery_is_rejected(tmp_path: Path):
+def shared(number: int) -> tuple[str, str]:
+    """Return a secret as the two sides have it."""
+    return fresh(number), fresh(number)
+
+
+def halves(number: int) -> tuple[str, str]:
+    """Return the private and the public half of a key."""
+    seed = number.to_bytes(4, "big") * 8
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    return (
+        "whsk_" + base64.b64encode(seed + public).decode(),
+        "whpk_" + base64.b64encode(public).decode(),
+    )
+
+
+@pytest.mark.parametrize("kinds", [(shared,), (halves,), (shared, halves)])
+async def test_secrets_rotate_under_load_and_no_delivery_is_rejected(
+    tmp_path: Path, kinds: tuple[Callable[[int], tuple[str, str]], ...]
+):
+    pairs = [kinds[number % len(kinds)](number) for number in range(61)]
     file = tmp_path / "secret"
-    known = fresh(0)  # the receiver's secret
-    file.write_text(known)
+    first, known = pairs[0]  # ours, and the receiver's
+    file.write_text(first)
     rotations, rejected = 0, 0
     heard = asyncio.Event()
 
     def respond(post: Post) -> web.StreamResponse:
         nonlocal rejected
         heard.set()
-        try:
-            CLIENT.webhooks.verify_signature(post.body, post.headers, secret=known)
-        except openai.InvalidWebhookSignatureError:
+        if signature_problem(post.headers, post.body, secrets=[known], now=time.time()):
             rejected += 1
             return web.Response(status=401)
         return web.Response()
 
     async def rotate() -> None:
         nonlocal known, rotations
-        for number in range(1, 61):
-            old, new = fresh(number - 1), fresh(number)
+        for (old, _), (new, theirs) in pairwise(pairs):
             # Both sign, then the receiver takes the new one, then the old one goes.
             replaced(file, f"{new}\n{old}\n")
             await settled_down()
-            known = new
+            known = theirs
             await settled_down()
             replaced(file, f"{new}\n")
             await settled_down()
