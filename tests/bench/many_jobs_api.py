@@ -35,6 +35,7 @@ class Asked:
 
     requests: Counter[str]
     longest: float  #: s that a job waited between two looks at it
+    known: int  #: jobs whose checkpoints were asked for so far: first looks are over
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class _Api:
         self._requests: Counter[str] = Counter()
         self._looked: dict[str, float] = {}
         self._longest = 0.0
+        self._known: set[str] = set()
         self._pages = {
             f"Bearer sk-{project}": _page(
                 [self._job(project * jobs + n) for n in range(jobs)], has_more=False
@@ -70,7 +72,8 @@ class _Api:
     def asked(self) -> Asked:
         now = time.monotonic()
         waiting = max((now - at for at in self._looked.values()), default=0.0)
-        answer = Asked(self._requests, max(self._longest, waiting))
+        longest = max(self._longest, waiting)
+        answer = Asked(self._requests, longest, len(self._known))
         self._requests, self._longest = Counter(), 0.0
         self._looked = dict.fromkeys(self._looked, now)
         return answer
@@ -87,6 +90,7 @@ class _Api:
                 body = self._events(parts[0], request.query)
             case "checkpoints":
                 self._note(parts[0])
+                self._known.add(parts[0])
                 body = _page([], has_more=False)
             case _:
                 body = json.dumps(self._job(int(parts[0][6:]))).encode()

@@ -91,8 +91,7 @@ class SourceLife:
             await self.parts.leasing.give_back(held)
 
     async def _term(self, held: Held, stop: asyncio.Event) -> None:
-        rows = {row.id: row for row in await self.parts.store.sources.all()}
-        row = rows[self.row.id]
+        row = await self._current()
         dispatcher = self.parts.dispatcher(self.name, held.fence)
         self.dispatcher = dispatcher
         poller = SourcePoller(
@@ -122,6 +121,11 @@ class SourceLife:
                 enough.set()
         except* LeaseLost as lost:
             _log.warning("lease.lost", source=self.source.name, reason=str(lost))
+
+    async def _current(self) -> SourceRow:
+        """Return the row as it is now, and hold on to no other source's."""
+        rows = await self.parts.store.sources.all()
+        return next(row for row in rows if row.id == self.row.id)
 
     async def _poll(self, dispatcher: Dispatcher, poller: SourcePoller) -> None:
         # Not before the marks are there: a new plugin's mark is the current position.

@@ -21,8 +21,8 @@ from tunewatch.poller.tracked import Tracked
 from tunewatch.poller.trouble import Trouble
 from tunewatch.sources.contract import Missing, SourceFault
 
-AT_ONCE = 8
-"""Looks in flight of one source."""
+AT_ONCE = 4
+"""Looks in flight of one source: each holds a page, and there may be many sources."""
 
 
 @dataclass(slots=True, kw_only=True)
