@@ -206,10 +206,10 @@ async def test_backlogs_and_dead_letters_are_counted(desk):
     assert waits.oldest_at == T0
     [capped] = await reads.backlog(at_most=1)
     assert capped.pending == 1
-    [letter] = await reads.dead_letters(plugin="ops")
+    [letter] = await reads.deliveries.dead_letters(plugin="ops")
     assert (letter.job_id, letter.event_type) == ("a", "tunewatch.job.discovered")
-    assert await reads.dead_letters(before=letter.id) == []
-    assert await reads.dead_letters(plugin="nobody") == []
+    assert await reads.deliveries.dead_letters(after=letter.id) == []
+    assert await reads.deliveries.dead_letters(plugin="nobody") == []
 
 
 async def test_an_empty_store_answers_everything(desk):
@@ -219,5 +219,5 @@ async def test_an_empty_store_answers_everything(desk):
     assert await reads.counts() == []
     assert await reads.backlog() == []
     assert await reads.plugins() == []
-    assert await reads.dead_letters() == []
+    assert await reads.deliveries.dead_letters() == []
     assert [row.name for row in await reads.sources()] == ["research"]

@@ -134,22 +134,22 @@ def gate(
 
 @dataclass
 class Recorder:
-    """A sink that notes what it was given and answers as told."""
+    """A sink that notes what it was given and answers and returns as told."""
 
     answer: Callable[[Delivery], Any] | None = None
     got: list[Delivery] = field(default_factory=list)
     out: int = 0
     most_out: int = 0
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, delivery: Delivery) -> Any:
         self.out += 1
         self.most_out = max(self.most_out, self.out)
         try:
-            if self.answer is not None:
-                answered = self.answer(delivery)
-                if asyncio.iscoroutine(answered):
-                    await answered
+            answered = None if self.answer is None else self.answer(delivery)
+            if asyncio.iscoroutine(answered):
+                answered = await answered
             self.got.append(delivery)
+            return answered
         finally:
             self.out -= 1
 

@@ -30,7 +30,7 @@ from tunewatch.app.sources import open_lives
 from tunewatch.app.supervision import eternal, restarted
 from tunewatch.app.telling import tell
 from tunewatch.app.terms import Life, SourceLife, first_of
-from tunewatch.app.upkeep import Upkeep
+from tunewatch.app.upkeep import LogBounds, Upkeep
 from tunewatch.clock import Clock, SystemClock, sleep_or
 from tunewatch.config import Address, Settings
 from tunewatch.dispatch import Gate
@@ -222,6 +222,10 @@ class _Daemon:
             orphans=self._health.orphans,
             telemetry=self._telemetry,
             retention=self._settings.daemon.retention,
+            log=LogBounds(
+                self._settings.daemon.delivery_log,
+                self._settings.daemon.delivery_log_rows,
+            ),
             file=sqlite_path(self._settings.daemon.state),
         )
 

@@ -15,6 +15,8 @@ from tunewatch.plugin import (
     Derived,
     Pause,
     Reactor,
+    Receipt,
+    Refusal,
     Reject,
     Retry,
     Sink,
@@ -53,11 +55,11 @@ class _Sink:
     inner: Sink
     clear: Clear
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, delivery: Delivery) -> Receipt | None:
         try:
-            await self.inner.deliver(delivery)
+            return _cleared(await self.inner.deliver(delivery), self.clear)
         except (Retry, Reject, Pause) as answer:
-            answer.reason = self.clear(str(answer.reason))
+            _clear(answer, self.clear)
             raise
 
 
@@ -70,5 +72,21 @@ class _Reactor:
         try:
             return await self.inner.react(delivery)
         except (Retry, Reject, Pause) as answer:
-            answer.reason = self.clear(str(answer.reason))
+            _clear(answer, self.clear)
             raise
+
+
+def _clear(answer: Refusal, clear: Clear) -> None:
+    answer.reason = clear(str(answer.reason))
+    # A plugin's own subclass need not have it.
+    answer.receipt = _cleared(getattr(answer, "receipt", None), clear)
+
+
+def _cleared(receipt: object, clear: Clear) -> Receipt | None:
+    """Return a receipt whose answer can be shown, None for whatever else it is."""
+    if not isinstance(receipt, Receipt):
+        return None
+    answer: object = receipt.answer
+    if not isinstance(answer, str) or not answer:
+        return Receipt(receipt.status)
+    return Receipt(receipt.status, clear(answer))

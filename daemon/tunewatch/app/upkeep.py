@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import msgspec
 import structlog
@@ -19,6 +19,7 @@ from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife
 from tunewatch.host import wanted_by
 from tunewatch.store.records import LeaseLost, StoreUnavailable
+from tunewatch.store.trimming import Bounds, trim
 from tunewatch.telemetry import Telemetry
 
 REQUESTS_EVERY = 0.5
@@ -26,8 +27,17 @@ FIGURES_EVERY = 15.0
 FORGET_EVERY = 600.0
 FORGET_AT_ONCE = 200
 """Transactions of forgetting in one round."""
+TRIM_AT_ONCE = 1000
+"""The same of trimming the delivery log: more than deliveries add in that time."""
 
 _log = structlog.get_logger(__name__)
+
+
+class LogBounds(NamedTuple):
+    """How much of the delivery log is kept."""
+
+    age: float  #: s
+    rows: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +49,7 @@ class Upkeep:
     orphans: Sequence[OrphanLife]
     telemetry: Telemetry
     retention: float  #: s
+    log: LogBounds
     file: Path | None  #: of an SQLite store
     requests_beat: float = 0.0  #: monotonic, of the last progress
 
@@ -105,6 +116,8 @@ class Upkeep:
         """Remove what is older than the retention, while our clock is right."""
         while True:
             await self.parts.clock.sleep(FORGET_EVERY)
+            with suppress(StoreUnavailable):
+                await self._trim()
             if not self.parts.measures.clock_agrees():
                 continue
             for held in list(self.parts.leasing.held.values()):
@@ -119,3 +132,15 @@ class Upkeep:
                     continue
                 if purged.rows:
                     _log.info("store.forgotten", **purged._asdict())
+
+    async def _trim(self) -> None:
+        """Keep the delivery log within its bounds: by rows whatever the clock says."""
+        now, is_right = self.parts.clock.now(), self.parts.measures.clock_agrees()
+        bounds = Bounds(
+            rows=self.log.rows,
+            log_since=now - self.log.age if is_right else None,
+            record_since=now - self.retention if is_right else None,
+        )
+        removed = await trim(self.parts.store.carrier, bounds, most=TRIM_AT_ONCE)
+        if removed:
+            _log.info("deliveries.forgotten", rows=removed)

@@ -74,6 +74,17 @@ class DaemonSettings(_Keys):
         default=90 * 86400.0,
         description="How long finished history is kept, a duration. Default 90d.",
     )
+    delivery_log: Wait = Field(
+        default=30 * 86400.0,
+        description="How long every attempt to deliver is kept, a duration. Default "
+        "30d.",
+    )
+    delivery_log_rows: int = Field(
+        default=1_000_000,
+        ge=1000,
+        description="How many attempts are kept at most; the oldest go first. A "
+        "million take about 250 MB. Default 1000000.",
+    )
     shutdown_grace: Duration = Field(
         default=20.0,
         description="How long a stop waits for deliveries that are out, a duration. "

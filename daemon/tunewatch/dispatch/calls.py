@@ -15,10 +15,23 @@ import msgspec
 from tunewatch.deadline import Deadline
 from tunewatch.events import DERIVED_TYPES
 from tunewatch.events.wire import payload_of
-from tunewatch.plugin import Delivery, Derived, Pause, Reactor, Reject, Retry, Sink
+from tunewatch.plugin import (
+    Delivery,
+    Derived,
+    Pause,
+    Reactor,
+    Receipt,
+    Refusal,
+    Reject,
+    Retry,
+    Sink,
+)
 
 LONGEST_REASON = 500
 """Characters of a reason that are kept."""
+LONGEST_ANSWER = 1024
+"""Bytes of a receiver's answer that are kept."""
+_STATUSES = range(-(2**31), 2**31)
 
 
 class Verdict(Enum):
@@ -31,6 +44,7 @@ class Verdict(Enum):
     EVENT = "event"  #: trouble of this event
     REJECTED = "rejected"
     PAUSED = "paused"
+    CANCELLED = "cancelled"  #: broken off by us, at an end
 
 
 class Outcome(NamedTuple):
@@ -41,9 +55,11 @@ class Outcome(NamedTuple):
     after: float | None = None
     derived: tuple[Derived, ...] = ()
     error: BaseException | None = None  #: what nobody expected, for the log
+    receipt: Receipt | None = None  #: what the receiver answered, fit to be kept
 
 
 _ACCEPTED = Outcome(Verdict.ACCEPTED)
+BROKEN_OFF = Outcome(Verdict.CANCELLED, "broken off: the time for a stop was over")
 
 
 async def call(
@@ -59,11 +75,13 @@ async def call(
             return await _answer(target, delivery)
     except Retry as retry:
         verdict = Verdict.RECEIVER if retry.scope == "plugin" else Verdict.EVENT
-        return Outcome(verdict, _short(retry.reason), retry.after)
+        return Outcome(verdict, _short(retry.reason), retry.after, receipt=_told(retry))
     except Reject as reject:
-        return Outcome(Verdict.REJECTED, _short(reject.reason))
+        reason, receipt = _short(reject.reason), _told(reject)
+        return Outcome(Verdict.REJECTED, reason, receipt=receipt)
     except Pause as pause:
-        return Outcome(Verdict.PAUSED, _short(pause.reason))
+        reason, receipt = _short(pause.reason), _told(pause)
+        return Outcome(Verdict.PAUSED, reason, receipt=receipt)
     except TimeoutError:
         within = f"no answer within {deadline.seconds:g} s"
         said = within if limit.expired else "timed out"
@@ -79,8 +97,10 @@ async def call(
 
 async def _answer(target: Any, delivery: Delivery) -> Outcome:
     if not hasattr(target, "react"):
-        await target.deliver(delivery)
-        return _ACCEPTED
+        receipt = await target.deliver(delivery)
+        if receipt is None:
+            return _ACCEPTED
+        return Outcome(Verdict.ACCEPTED, receipt=_fit(receipt))
     derived = tuple(await target.react(delivery))
     if not derived:
         return _ACCEPTED
@@ -111,6 +131,33 @@ def _defect(derived: Sequence[Any], delivery: Delivery) -> str | None:
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _told(refusal: Refusal) -> Receipt | None:
+    # A plugin's own subclass need not have one.
+    return _fit(getattr(refusal, "receipt", None))
+
+
+def _fit(receipt: object) -> Receipt | None:
+    """Return a receipt as it can be kept and shown, None for anything else."""
+    if not isinstance(receipt, Receipt):
+        return None  # a plugin may return what it likes
+    status: object = receipt.status
+    answer: object = receipt.answer
+    is_status = type(status) is int and status in _STATUSES
+    text = answer if isinstance(answer, str) else ""
+    return Receipt(status if is_status else None, _harmless(text))  # type: ignore[arg-type]
+
+
+def _harmless(text: str) -> str:
+    """Return the beginning of a text, as printable characters."""
+    text = text[:LONGEST_ANSWER]
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else " " for sign in text).strip()
+    if not text.isascii():
+        # Cut between characters; a lone surrogate is not printable and is gone already.
+        text = text.encode()[:LONGEST_ANSWER].decode(errors="ignore")
+    return text
 
 
 def _short(reason: str) -> str:

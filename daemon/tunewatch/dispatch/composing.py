@@ -69,6 +69,7 @@ def _turn(feed: Feed, picked: Sequence[Flight]) -> Turn:
     writing = feed.track.write()
     out = (flight.mark for flight in feed.flights.values() if flight.position)
     burials, feed.burials = tuple(feed.burials), []
+    attempts, feed.attempts = tuple(feed.attempts), []
     return Turn(
         plugin=feed.name,
         reacts=feed.gate.is_reactor,
@@ -79,6 +80,7 @@ def _turn(feed: Feed, picked: Sequence[Flight]) -> Turn:
         gone=tuple(writing.gone),
         sweep=writing.sweep,
         burials=burials,
+        attempts=attempts,
     )
 
 

@@ -22,7 +22,7 @@ from tunewatch.dispatch.redeliveries import Redeliveries
 from tunewatch.dispatch.seats import Seat
 from tunewatch.dispatch.subscription import Subscription
 from tunewatch.dispatch.track import Track
-from tunewatch.store.lane_records import Burial
+from tunewatch.store.lane_records import Attempt, Burial
 from tunewatch.store.redelivery import Redelivery
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +63,7 @@ class Feed:
     track: Track = field(default_factory=lambda: Track(0, 0))
     flights: dict[int, Flight] = field(default_factory=dict)  #: by lane
     burials: list[Burial] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)  #: not written yet
     has_landed: bool = False  #: something came back since the last writing
     is_burying: bool = False
     defect: str | None = None  #: the last one that was logged

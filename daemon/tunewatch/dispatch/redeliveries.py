@@ -34,6 +34,10 @@ class Redeliveries:
         """Return the one whose lane this is."""
         return self._under_way.get(key)
 
+    def asked_by(self, key: int) -> int | None:
+        """Return the request whose lane this is, None if it is a job's own."""
+        return -key if key < 0 else None
+
     def take_up(self, asked: Redelivery, track: Track) -> bool:
         """Give a redelivery its lane; false if it has one, or is given up."""
         key = -asked.request

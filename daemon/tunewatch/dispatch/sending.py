@@ -13,7 +13,8 @@ import msgspec
 import structlog
 
 from tunewatch.clock import Clock
-from tunewatch.dispatch.calls import Outcome, Verdict, call
+from tunewatch.dispatch.attempts import note
+from tunewatch.dispatch.calls import BROKEN_OFF, Outcome, Verdict, call
 from tunewatch.dispatch.feed import Flight
 from tunewatch.dispatch.observer import Observer
 from tunewatch.plugin import Delivery, Reactor, Sink
@@ -132,6 +133,7 @@ class Sender:
         try:
             outcome = await call(target, delivery, deadline=flight.feed.gate.deadline)
         except asyncio.CancelledError:
+            note(flight, BROKEN_OFF, self._clock)
             flight.feed.cancel(flight)
             raise
         self._land(flight, outcome)
@@ -143,7 +145,7 @@ class Sender:
             source=self._source,
             attempt=flight.lane.attempts,
             outcome=outcome.verdict.value,
-            seconds=max(0.0, self._clock.monotonic() - flight.began),
+            seconds=note(flight, outcome, self._clock),
         )
         feed.land(flight, outcome)
         self._landed.append(flight)

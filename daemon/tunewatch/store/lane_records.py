@@ -57,6 +57,22 @@ class Burial(NamedTuple):
     reason: str
 
 
+class Attempt(NamedTuple):
+    """One call of a plugin and what it came to, as the delivery log keeps it."""
+
+    job_key: int
+    position: int
+    event_id: str
+    number: int  #: of the try, from 1
+    redelivery: int | None  #: the request it was made for, None: a first delivery
+    at: float  #: unix seconds when it began
+    seconds: float
+    outcome: str
+    status: int | None  #: the receiver's, in its own terms
+    reason: str | None  #: None if it was accepted
+    answer: str | None  #: the beginning of what the receiver said
+
+
 class Ask(NamedTuple):
     """The question for the next events of a lane, the first of which goes out."""
 
@@ -79,6 +95,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     gone: tuple[int, ...] = ()  #: keys of lanes whose row is not needed any more
     sweep: bool = False  #: remove all rows that the mark has passed
     burials: tuple[Burial, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
 
 class Conclusion(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select, text
 
 from tunewatch.store import schema, waiting
 from tunewatch.store.derived import append_derived
-from tunewatch.store.lane_records import Conclusion, Group, LaneRow, Settled
+from tunewatch.store.lane_records import Attempt, Conclusion, Group, LaneRow, Settled
 from tunewatch.store.leases import check
 from tunewatch.store.records import EventRef, Fence
 from tunewatch.store.statements import Batch, Row
@@ -46,6 +46,11 @@ _BURY_ONCE = text(
     f"{_BURY.text} AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE"  # noqa: S608 - a constant
     " d.plugin = :plugin AND d.closed_at IS NULL AND d.first_position = :first"
     " AND d.last_position = :last AND d.at = :at)"
+)
+_ATTEMPT = ("plugin", "source_id", *Attempt._fields)
+_FORGET_ATTEMPT = text(
+    "DELETE FROM attempt WHERE job_key = :job_key AND position = :position"
+    " AND plugin = :plugin AND number = :number AND at = :at"
 )
 _SAVE_PLUGIN = text(
     "INSERT INTO plugin (name, state, reason, since, settings_digest) VALUES"
@@ -81,6 +86,7 @@ def settle_group(connection: Connection, fence: Fence, group: Group) -> Settled:
     batch = Batch(connection)
     _keep_lanes(batch, fence.source_id, group, refused)
     _move_marks(batch, fence.source_id, group, heads)
+    _log_attempts(connection, batch, fence.source_id, group)
     batch.write()
     _drop_lanes(connection, fence.source_id, group)
     _write_ends(connection, group)
@@ -153,6 +159,20 @@ def _move_marks(
         in_flight = msgspec.json.encode(sorted(out))
         rows.append((turn.mark, in_flight, group.at, turn.plugin, source_id))
     batch.update(schema.mark, _MARK, _MARK_KEY, rows)
+
+
+def _log_attempts(
+    connection: Connection, batch: Batch, source_id: int, group: Group
+) -> None:
+    rows: list[Row] = [
+        (turn.plugin, source_id, *attempt)
+        for turn in group.turns
+        for attempt in turn.attempts
+    ]
+    if rows and group.again:  # they may be there already, and have no natural id
+        values = [dict(zip(_ATTEMPT, row, strict=True)) for row in rows]
+        connection.execute(_FORGET_ATTEMPT, values)
+    batch.insert(schema.attempt, _ATTEMPT, rows)
 
 
 def _drop_lanes(connection: Connection, source_id: int, group: Group) -> None:

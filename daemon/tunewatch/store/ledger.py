@@ -1,4 +1,4 @@
-"""Reading what was told and how far it got: events, totals, dead letters, backlogs.
+"""Reading what was told and how far it got: events, totals, backlogs.
 
 Plain functions over a connection; writes nothing.
 """
@@ -30,25 +30,6 @@ class StoredEvent(NamedTuple):
     observed_at: float  #: unix seconds
     derived: bool
     body: bytes  #: as it goes over the wire
-
-
-class DeadLetter(NamedTuple):
-    """Events that a plugin did not get, first to last, of one job."""
-
-    id: int
-    plugin: str
-    source: str
-    job_id: str | None
-    first_position: int
-    last_position: int
-    first_sequence: int
-    last_sequence: int
-    event_id: str  #: of the first
-    event_type: str | None  #: None if retention purged the event
-    tries: int
-    reason: str
-    at: float  #: unix seconds
-    closed_at: float | None  #: redelivered since
 
 
 IsWanted = Callable[[str, str, str], bool]
@@ -141,47 +122,6 @@ def counts(connection: Connection) -> list[Count]:
             statement.order_by(counter.c.name, source.c.name, counter.c.labels)
         )
     ]
-
-
-def dead_letters(
-    connection: Connection,
-    *,
-    plugin: str | None,
-    only_open: bool,
-    limit: int,
-    before: int | None,
-) -> list[DeadLetter]:
-    """See `reads.Reader.dead_letters`."""
-    letter = dead_letter.c
-    statement: Select[Any] = (
-        select(
-            letter.id,
-            letter.plugin,
-            source.c.name,
-            schema.job.c.id.label("job_id"),
-            letter.first_position,
-            letter.last_position,
-            letter.first_sequence,
-            letter.last_sequence,
-            letter.event_id,
-            schema.event.c.type,
-            letter.tries,
-            letter.reason,
-            letter.at,
-            letter.closed_at,
-        )
-        .join(source, source.c.id == letter.source_id)
-        .join(schema.job, schema.job.c.key == letter.job_key, isouter=True)
-        .join(schema.event, schema.event.c.id == letter.event_id, isouter=True)
-    )
-    if plugin is not None:
-        statement = statement.where(letter.plugin == plugin)
-    if only_open:
-        statement = statement.where(letter.closed_at.is_(None))
-    if before is not None:
-        statement = statement.where(letter.id < before)
-    found = connection.execute(statement.order_by(letter.id.desc()).limit(limit))
-    return [DeadLetter(*row) for row in found]
 
 
 def backlog(

@@ -15,13 +15,8 @@ from tunewatch.model import Checkpoint, MetricPoint, Snapshot
 from tunewatch.plugin import Count, JobRow
 from tunewatch.store import ledger, overview
 from tunewatch.store.carrier import Carrier
-from tunewatch.store.ledger import (
-    Backlog,
-    DeadLetter,
-    IsWanted,
-    PluginState,
-    StoredEvent,
-)
+from tunewatch.store.deliveries import Deliveries
+from tunewatch.store.ledger import Backlog, IsWanted, PluginState, StoredEvent
 from tunewatch.store.overview import FoundJob, JobPage
 from tunewatch.store.records import SourceRow
 from tunewatch.store.whereabouts import all_sources
@@ -31,10 +26,14 @@ T = TypeVar("T")
 
 
 class Reader:
-    """Reads the committed state. Every method may raise StoreFault."""
+    """Reads the committed state. Every method may raise StoreFault.
+
+    `deliveries` reads the delivery log and the dead letters.
+    """
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
+        self.deliveries = Deliveries(carrier)
 
     async def _read(
         self,
@@ -146,23 +145,6 @@ class Reader:
     async def counts(self) -> list[Count]:
         """Return the totals that survive restarts, with `source` among the labels."""
         return await self._read(ledger.counts)
-
-    async def dead_letters(
-        self,
-        *,
-        plugin: str | None = None,
-        only_open: bool = True,
-        limit: int = 100,
-        before: int | None = None,
-    ) -> list[DeadLetter]:
-        """Return dead letters, newest first; `before` is an id to go on below."""
-        return await self._read(
-            ledger.dead_letters,
-            plugin=plugin,
-            only_open=only_open,
-            limit=limit,
-            before=before,
-        )
 
     async def backlog(
         self, *, is_wanted: IsWanted | None = None, at_most: int = 10_000

@@ -142,6 +142,7 @@ mark = Table(  # up to where a plugin has finished everything of a source
     Column("position", BigInteger, nullable=False),
     Column("in_flight", LargeBinary, nullable=False, default=b"[]"),  # positions, JSON
     Column("last_used_at", Double, nullable=False),
+    Column("start", BigInteger),  # position after which it was to be told
 )
 
 lane = Table(  # exists only where its cursor is above the mark, or it is in trouble
@@ -186,6 +187,40 @@ Index(
 )
 Index("dead_letter_by_age", dead_letter.c.source_id, dead_letter.c.at)
 
+attempt = Table(  # the delivery log: one call of a plugin, and what it came to
+    "attempt",
+    metadata,
+    # Not SQLite's AUTOINCREMENT, which costs a write for each row: the newest row is
+    # never removed, so an id is never given twice.
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("plugin", Text, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    Column("job_key", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("number", Integer, nullable=False),  # of the try, from 1
+    Column("redelivery", BigInteger),  # what it was asked for by, if it was
+    Column("at", Double, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status", BigInteger),
+    Column("reason", Text),
+    Column("answer", Text),
+)
+Index("attempt_by_job", attempt.c.job_key, attempt.c.id)
+Index(
+    "attempt_failed",
+    attempt.c.id,
+    sqlite_where=text("outcome <> 'accepted'"),
+    postgresql_where=text("outcome <> 'accepted'"),
+)
+Index(
+    "attempt_by_redelivery",
+    attempt.c.redelivery,
+    sqlite_where=text("redelivery IS NOT NULL"),
+    postgresql_where=text("redelivery IS NOT NULL"),
+)
+
 plugin = Table(  # what outlives a process of a plugin's state
     "plugin",
     metadata,
@@ -196,11 +231,60 @@ plugin = Table(  # what outlives a process of a plugin's state
     Column("settings_digest", Text, nullable=False),
 )
 
+plugin_state = Table(  # how a plugin is in one process: told when it changes
+    "plugin_state",
+    metadata,
+    Column("replica", Text, primary_key=True),  # the owner of its leases
+    Column("plugin", Text, primary_key=True),
+    Column("state", Text, nullable=False),  # up, probing, paused
+    Column("reason", Text),
+    Column("since", Double, nullable=False),
+    Column("retry_at", Double),  # of the next probe
+    Column("told_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+redelivery = Table(  # what a person asked to be delivered again; stays as a record
+    "redelivery",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("by", Text, nullable=False),  # who asked
+    Column("asked", LargeBinary, nullable=False),  # redelivery.Selection as JSON
+    Column("events", BigInteger, nullable=False),  # how many it was for
+    Column("refused", BigInteger, nullable=False, default=0),  # stretches not done
+    Column("reason", Text),  # why the last of them was not
+    sqlite_autoincrement=True,
+)
+
+stretch = Table(  # what is left of a redelivery: events of one job, in order
+    "stretch",
+    metadata,
+    # Its lane's key is minus this: never given twice.
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("redelivery", BigInteger, nullable=False),
+    Column("plugin", Text, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    Column("job_key", BigInteger, nullable=False),
+    Column("first", BigInteger, nullable=False),  # position
+    Column("last", BigInteger, nullable=False),
+    Column("letter", BigInteger, nullable=False, default=0),  # closed by it; 0: none
+    Column("named", Boolean, nullable=False, default=False),  # whatever is subscribed
+    Column("types", Text, nullable=False, default=""),  # only these: patterns, JSON
+    # The same thing asked for twice while it is under way is one.
+    UniqueConstraint(
+        "plugin", "source_id", "job_key", "first", "last", "letter", "types"
+    ),
+    sqlite_autoincrement=True,
+)
+Index("stretch_by_source", stretch.c.source_id, stretch.c.plugin, stretch.c.id)
+Index("stretch_by_redelivery", stretch.c.redelivery)
+
 request = Table(  # what a person asked for; inserted anywhere, read by the owner
     "request",
     metadata,
     Column("id", _Key, primary_key=True, autoincrement=True),
-    Column("kind", Text, nullable=False),  # resume, pause, look, redeliver
+    Column("kind", Text, nullable=False),  # resume, pause, look
     Column("source_id", Integer),
     Column("body", LargeBinary, nullable=False),
     Column("at", Double, nullable=False),
