@@ -19,8 +19,8 @@ from support.dispatching import MESSAGE, Desk, HandClock, desk, gate
 from tunewatch.dispatch import Dispatcher, Gate
 from tunewatch.events import decode
 from tunewatch.plugin import Delivery, Reject, Retry
+from tunewatch.store.choice import Selection
 from tunewatch.store.records import EventRef
-from tunewatch.store.redelivery import RedeliveryAsked, encode_redelivery
 
 Mood = Literal["accepts", "is down", "blames", "rejects", "raises", "holds"]
 STILL = 0.03
@@ -128,16 +128,14 @@ class World:
         self._gates[name].resume()
 
     async def redeliver(self, name: str, event_id: str) -> str | None:
-        """Ask for an event once more."""
-        body = encode_redelivery(RedeliveryAsked(plugin=name, event=event_id))
-        store, source = self._desk.store, self._desk.fence.source_id
-        await store.requests.add("redeliver", source, body)
-        refused = None
-        for request in await store.requests.pending(["redeliver"]):
-            refused = await self._dispatcher.redeliver(request)
-            if refused is not None:
-                await store.requests.drop(request.id)
-        return refused
+        """Ask for an event once more; return why not, if it cannot be."""
+        redeliver = self._desk.store.redeliver
+        selection = Selection(events=(event_id,), plugin=name)
+        plugins = [one.instance for one in self._gates.values()]
+        plan = await redeliver.plan(selection, plugins)
+        await redeliver.make(plan, by="model")
+        self._dispatcher.expect_redeliveries()
+        return plan.refused[0] if plan.refused else None
 
     async def forget(self, older_than: float) -> None:
         """Let retention remove what is older."""

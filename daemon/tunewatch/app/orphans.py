@@ -143,11 +143,8 @@ class OrphanLife:
 
     async def take(self, request: Request) -> str | None:
         """Do what a person asked for; return why not, if it cannot be done here."""
-        if request.kind != "redeliver":
-            return f"source {self.name} is not configured any more"
-        if self.dispatcher is None:
-            return None
-        return await self.dispatcher.redeliver(request)
+        del request
+        return f"source {self.name} is not configured any more"
 
 
 async def orphan_lives(lives: Sequence[SourceLife], parts: Parts) -> list[OrphanLife]:

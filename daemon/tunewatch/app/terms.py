@@ -135,10 +135,6 @@ class SourceLife:
 
     async def take(self, request: Request) -> str | None:
         """Do what a person asked for; return why not, if it cannot be done here."""
-        if request.kind == "redeliver":
-            if self.dispatcher is None:
-                return None
-            return await self.dispatcher.redeliver(request)
         if self.poller is not None:
             body = msgspec.json.decode(request.body)
             self.poller.look_now(body.get("job") if isinstance(body, dict) else None)

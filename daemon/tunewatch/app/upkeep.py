@@ -19,6 +19,7 @@ from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife
 from tunewatch.host import wanted_by
 from tunewatch.store.records import LeaseLost, StoreUnavailable
+from tunewatch.store.redelivery import awaited_sources
 from tunewatch.store.trimming import Bounds, trim
 from tunewatch.telemetry import Telemetry
 
@@ -75,15 +76,18 @@ class Upkeep:
                 gate.resume()
         lives: list[SourceLife | OrphanLife] = [*self.lives, *self.orphans]
         held = {life.row.id: life for life in lives if life.dispatcher}
-        for request in await requests.pending(["look", "redeliver"]):
+        for request in await requests.pending(["look"]):
             life = held.get(request.source_id or 0)
             if life is None:
                 continue
             refused = await life.take(request)
             if refused is not None:
                 _log.warning("request.refused", kind=request.kind, reason=refused)
-            if refused is not None or request.kind == "look":
-                await requests.drop(request.id)
+            await requests.drop(request.id)
+        for source_id in await self.parts.store.carrier.read(awaited_sources):
+            dispatcher = held[source_id].dispatcher if source_id in held else None
+            if dispatcher is not None:
+                dispatcher.expect_redeliveries()
 
     async def measure(self) -> NoReturn:
         """Read the figures that only the store knows."""

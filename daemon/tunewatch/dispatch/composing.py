@@ -56,11 +56,9 @@ def compose(
         plugins=tuple(
             gate.row() for gate in gates.values() if gate.version != gate.saved
         ),
-        answered=tuple(
-            done for feed in feeds for done in feed.redeliveries.take_answered()
-        ),
+        ended=tuple(over for feed in feeds for over in feed.redeliveries.take_ended()),
     )
-    is_empty = not (group.turns or group.conclusions or group.plugins or group.answered)
+    is_empty = not (group.turns or group.conclusions or group.plugins or group.ended)
     return None if is_empty else group
 
 
@@ -91,8 +89,8 @@ def _ask(feed: Feed, flight: Flight) -> Ask:
         return Ask(
             lane.key, lane.key, lane.cursor, feed.track.seen, feed.subscription.wants
         )
-    wanted = feed.subscription.bears if asked.is_single else feed.subscription.wants
-    return Ask(lane.key, asked.job_key, lane.cursor, asked.last, wanted)
+    redelivery, wanted = asked
+    return Ask(lane.key, redelivery.job_key, lane.cursor, redelivery.last, wanted)
 
 
 def _unread(picked: Iterable[Flight]) -> Iterable[int]:

@@ -15,6 +15,7 @@ from functools import partial
 
 from tunewatch.clock import Clock
 from tunewatch.dispatch.alarm import Alarm
+from tunewatch.dispatch.asked import Asked
 from tunewatch.dispatch.feed import Feed, Flight
 from tunewatch.dispatch.gate import Gate
 from tunewatch.dispatch.groups import Groups
@@ -32,8 +33,6 @@ from tunewatch.dispatch.winding_down import wind_down
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.journal import Journal
 from tunewatch.store.records import Fence, StoreFault
-from tunewatch.store.redelivery import Redelivery, find_redelivery
-from tunewatch.store.requests import Request
 
 
 class Dispatcher:
@@ -81,6 +80,7 @@ class Dispatcher:
         self._groups = Groups(
             ledger, journal, feeds, parcels, fence=fence, clock=clock, send=self._send
         )
+        self._asked = Asked(ledger, feeds, fence=fence, source=source)
         self._upkeep = Upkeep(
             ledger, fence=fence, feeds=feeds, clock=clock, clock_agrees=clock_agrees
         )
@@ -99,6 +99,7 @@ class Dispatcher:
         return (
             self.loaded.is_set()
             and not is_owing
+            and self._asked.is_over
             and not any(feed.track.lanes or feed.flights for feed in self._feeds)
         )
 
@@ -128,30 +129,10 @@ class Dispatcher:
         if fault is not None:
             raise fault
 
-    async def redeliver(self, request: Request) -> str | None:
-        """Take up a person's request; return why not if it cannot be done.
-
-        The request's row must stay: it goes when the redelivery is done. What is
-        refused is to be removed by the caller. The same request twice is one.
-        """
-        asked = await self._ledger.read(
-            partial(
-                find_redelivery,
-                source_id=self._fence.source_id,
-                request=request.id,
-                body=request.body,
-            )
-        )
-        if isinstance(asked, str):
-            return asked
-        return self._take_up(asked)
-
-    def _take_up(self, asked: Redelivery) -> str | None:
-        for feed in self._feeds:
-            if feed.name == asked.plugin:
-                feed.redeliver(asked)
-                return None
-        return f"plugin {asked.plugin} is not configured for source {self._source}"
+    def expect_redeliveries(self) -> None:
+        """Note that somebody may have asked for one; it is read by and by."""
+        self._asked.expect()
+        self._rouse()
 
     # The cycle
 
@@ -167,6 +148,7 @@ class Dispatcher:
             self._alarm.set_anew()
             self.idle.clear()
             await self._news.absorb()
+            await self._asked.absorb()
             if await self._upkeep.run():
                 self._news.look_up()
             await self._sender.landings()

@@ -17,8 +17,14 @@ from tunewatch.dispatch.gate import Gate, Permit
 from tunewatch.dispatch.lane import Lane, Ordeal
 from tunewatch.dispatch.observer import Observer
 from tunewatch.dispatch.parcels import Parcel
-from tunewatch.dispatch.patience import OF_ITS_OWN, OF_THE_EVENT, Schedule
-from tunewatch.dispatch.redeliveries import Redeliveries
+from tunewatch.dispatch.patience import (
+    ASKED_FOR,
+    ASKED_FOR_OF_ITS_OWN,
+    OF_ITS_OWN,
+    OF_THE_EVENT,
+    Schedule,
+)
+from tunewatch.dispatch.redeliveries import DEAF, UNWANTED, Redeliveries
 from tunewatch.dispatch.seats import Seat
 from tunewatch.dispatch.subscription import Subscription
 from tunewatch.dispatch.track import Track
@@ -45,9 +51,14 @@ class Flight:
     is_own: bool = False  #: others were accepted since this event failed last
 
     @property
+    def is_asked(self) -> bool:
+        """Whether it is a redelivery."""
+        return self.lane.key < 0
+
+    @property
     def mark(self) -> int | None:
         """How it is noted as in flight: a redelivery by its lane."""
-        return self.lane.key if self.lane.key < 0 else self.position
+        return self.lane.key if self.is_asked else self.position
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -72,7 +83,8 @@ class Feed:
 
     def __post_init__(self) -> None:
         """Compile the subscription. Raises ValueError for an unknown group."""
-        self.redeliveries = Redeliveries(self.name, self.clock)
+        room = 2 * self.gate.instance.concurrency
+        self.redeliveries = Redeliveries(self.name, self.clock, room=room)
         self.subscription = Subscription(self.gate)
         self.seat.waiting_lanes = self._waiting_lanes
 
@@ -126,7 +138,7 @@ class Feed:
         """Take in what comes next in a lane; a redelivery without it is done."""
         self.track.learn(lane, positions, more=more)
         if not positions and lane.key < 0:
-            self.redeliveries.end(lane.key)
+            self.redeliveries.end(lane)
 
     # What becomes of it
 
@@ -166,9 +178,11 @@ class Feed:
             case Verdict.REJECTED:
                 self._bury(flight, outcome.reason, "rejected")
             case Verdict.EVENT:
-                self._suffer(flight, outcome, OF_THE_EVENT)
+                usual, again = OF_THE_EVENT, ASKED_FOR
+                self._suffer(flight, outcome, again if flight.is_asked else usual)
             case Verdict.RECEIVER | Verdict.TIMEOUT | Verdict.DEFECT if flight.is_own:
-                self._suffer(flight, outcome, OF_ITS_OWN)
+                usual, again = OF_ITS_OWN, ASKED_FOR_OF_ITS_OWN
+                self._suffer(flight, outcome, again if flight.is_asked else usual)
             case _:
                 self.track.requeue(flight.lane)
 
@@ -198,12 +212,25 @@ class Feed:
             _log.warning("delivery.buried", plugin=self.name, reason=reason)
         self._finish(lane, last)
 
-    def redeliver(self, asked: Redelivery) -> None:
-        """Take up a redelivery; the same one twice is one."""
-        if self.redeliveries.take_up(asked, self.track):
-            self.seat.wake()
+    def redeliver(self, found: list[Redelivery]) -> None:
+        """Take up the oldest redeliveries that wait, as far as there is room."""
+        for asked in self.redeliveries.offer(found):
+            refused = self._refused(asked)
+            if refused is None:
+                wanted = self.subscription.wanted_again(asked.named, asked.types)
+                self.redeliveries.take_up(asked, wanted, self.track)
+            else:
+                self.redeliveries.refuse(asked, refused)
 
     # Within
+
+    def _refused(self, asked: Redelivery) -> str | None:
+        """Return why a redelivery is not taken up, None if it is."""
+        if self.gate.is_deaf:
+            return DEAF
+        if asked.named or self.subscription.wants_job(asked.job_key, asked.metadata):
+            return None
+        return UNWANTED
 
     def _tell_defect(self, outcome: Outcome) -> None:
         """Log what nobody expected, once until something is accepted again."""
@@ -223,7 +250,7 @@ class Feed:
     def _finish(self, lane: Lane, position: int | None = None) -> None:
         self.track.finish(lane, position)
         if lane.key < 0 and lane.key not in self.track.lanes:
-            self.redeliveries.end(lane.key)
+            self.redeliveries.end(lane)
 
     def _bury(self, flight: Flight, reason: str, why: str) -> None:
         lane, position = flight.lane, flight.position
@@ -240,7 +267,8 @@ class Feed:
         wait = schedule.wait(tries, outcome.after, self.jitter())
         if wait is None:
             lane.attempts = tries
-            reason = f"gave up after {tries} tries: {outcome.reason}"
+            often = "1 try" if tries == 1 else f"{tries} tries"
+            reason = f"gave up after {often}: {outcome.reason}"
             self._bury(flight, reason, "tries")
             return
         ordeal = Ordeal(

@@ -46,6 +46,12 @@ OF_THE_EVENT = Schedule((5.0, 30.0, 120.0, 600.0))
 OF_ITS_OWN = Schedule((5.0, 30.0, 120.0, 300.0, 600.0, 600.0, 600.0, 900.0, 900.0))
 """5xx or an exception for this event while others are accepted: 10 tries, 67 min."""
 
+ASKED_FOR = Schedule(())
+"""A redelivery of an event that the receiver faults: one try. A person is at hand."""
+
+ASKED_FOR_OF_ITS_OWN = Schedule((5.0, 30.0, 120.0))
+"""5xx or an exception for a redelivery while others are accepted: 4 tries, 3 min."""
+
 
 def asked(after: float | None) -> float:
     """Return the wait that a receiver asked for, in bounds; 0 if it did not."""

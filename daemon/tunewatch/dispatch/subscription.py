@@ -6,14 +6,11 @@ thread: nothing here changes after it was made.
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
+from collections.abc import Sequence
 
 from tunewatch.dispatch.gate import Gate
-from tunewatch.events import matcher
-
-_metadata = msgspec.json.Decoder(dict[str, Any])
+from tunewatch.events import GROUPS, has_metadata, matcher
+from tunewatch.store.waiting import Wanted
 
 
 class Subscription:
@@ -33,13 +30,22 @@ class Subscription:
         # A reactor would answer itself for ever.
         return not (derived and self._gate.is_reactor)
 
+    def wanted_again(self, named: bool, types: Sequence[str]) -> Wanted:
+        """Return the question which events of a redelivery the plugin gets.
+
+        `named`: a person named it, whatever is subscribed. `types`: only such; an
+        unknown group among them stands for nothing.
+        """
+        wants = self.bears if named else self.wants
+        if not types:
+            return wants
+        known = (one for one in types if not one.startswith("@") or one in GROUPS)
+        is_meant = matcher(known)
+        return lambda kind, derived: is_meant(kind) and wants(kind, derived)
+
     def wants_job(self, job_key: int, metadata: bytes | None) -> bool:
         """Whether the plugin wants events of this job; those of the source pass."""
-        asked = self._gate.instance.metadata
-        if not asked or job_key == 0:
-            return True
-        has = _metadata.decode(metadata) if metadata else {}
-        return all(has.get(key) == value for key, value in asked.items())
+        return job_key == 0 or has_metadata(metadata, self._gate.instance.metadata)
 
 
 def hears(gate: Gate, source: str) -> bool:

@@ -73,6 +73,10 @@ class Track:
         """Note an event that is not wanted."""
         self.seen = max(self.seen, position)
 
+    def forget(self, key: int) -> None:
+        """Let the row of a lane go that is not taken up again."""
+        self._unwritten.changes[key] = Change(0, None)
+
     # What goes out
 
     def take(self) -> Lane | None:

@@ -26,7 +26,7 @@ from tunewatch.events.catalogue import (
     status_type,
 )
 from tunewatch.events.identity import derived_id, event_id
-from tunewatch.events.subscription import GROUPS, matcher
+from tunewatch.events.subscription import GROUPS, has_metadata, matcher
 from tunewatch.events.wire import Common, Event, Happening, decode, encode, iso
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "derived_id",
     "encode",
     "event_id",
+    "has_metadata",
     "iso",
     "matcher",
     "status_type",

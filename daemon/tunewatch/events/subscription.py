@@ -1,14 +1,17 @@
-"""Which event types a plugin wants: types, globs and groups.
+"""Which events a plugin wants: types, globs and groups, and the metadata of jobs.
 
-Pure text matching; sources and job metadata are judged where the job is known.
+Pure matching; sources are judged where they are known.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from typing import Any
+
+import msgspec
 
 from tunewatch.events.catalogue import (
     JOB_STATUS_PREFIX,
@@ -29,6 +32,16 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "@source": (SourceDown.TYPE, SourceUp.TYPE),
 }
 """Short names for what people usually want together."""
+
+_metadata = msgspec.json.Decoder(dict[str, Any])
+
+
+def has_metadata(metadata: bytes | None, wanted: Mapping[str, str]) -> bool:
+    """Whether a job's metadata, as JSON, have all that is wanted."""
+    if not wanted:
+        return True
+    has = _metadata.decode(metadata) if metadata else {}
+    return all(has.get(key) == value for key, value in wanted.items())
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:

@@ -8,11 +8,12 @@ from msgspec import Struct, field
 
 from tunewatch.plugin import Derived
 from tunewatch.store.records import EventRef
+from tunewatch.store.redelivery import Ended
 from tunewatch.store.waiting import Heads, Wanted
 
 
 class LaneRow(NamedTuple):
-    """A lane as it is kept. Keys below 0 are redeliveries: minus the request's id."""
+    """A lane as it is kept. Keys below 0 are redeliveries: minus the stretch's id."""
 
     job_key: int
     cursor: int  #: position finished
@@ -77,7 +78,7 @@ class Ask(NamedTuple):
     """The question for the next events of a lane, the first of which goes out."""
 
     lane: int  #: its key
-    job_key: int | None  #: None: a redelivery of all jobs
+    job_key: int
     after: int
     upto: int
     wanted: Wanted
@@ -119,8 +120,7 @@ class Group(Struct, frozen=True, kw_only=True):
     bodies: tuple[int, ...] = ()  #: positions whose events are asked for
     revisions: tuple[int, ...] = ()  #: job keys: reactors are called for them next
     plugins: tuple[PluginRow, ...] = ()
-    answered: tuple[tuple[int, int | None], ...] = ()
-    """Requests that are done, with the dead letter that is closed by it."""
+    ended: tuple[Ended, ...] = ()  #: redeliveries that are over
 
 
 class Settled(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from tunewatch.store.derived import append_derived
 from tunewatch.store.lane_records import Attempt, Conclusion, Group, LaneRow, Settled
 from tunewatch.store.leases import check
 from tunewatch.store.records import EventRef, Fence
+from tunewatch.store.redelivery import end_stretches
 from tunewatch.store.statements import Batch, Row
 
 _MARK = ("position", "in_flight", "last_used_at")
@@ -57,10 +58,6 @@ _SAVE_PLUGIN = text(
     " (:name, :state, :reason, :since, :settings_digest) ON CONFLICT (name) DO UPDATE"
     " SET state = excluded.state, reason = excluded.reason, since = excluded.since,"
     " settings_digest = excluded.settings_digest"
-)
-_FORGET_REQUEST = text("DELETE FROM request WHERE id = :id")
-_CLOSE_LETTER = text(
-    "UPDATE dead_letter SET closed_at = :at WHERE id = :id AND closed_at IS NULL"
 )
 
 
@@ -209,10 +206,7 @@ def _write_ends(connection: Connection, group: Group) -> None:
         connection.execute(_BURY_ONCE if group.again else _BURY, burials)
     if group.plugins:
         connection.execute(_SAVE_PLUGIN, [row._asdict() for row in group.plugins])
-    for request, letter in group.answered:
-        connection.execute(_FORGET_REQUEST, {"id": request})
-        if letter is not None:
-            connection.execute(_CLOSE_LETTER, {"id": letter, "at": group.at})
+    end_stretches(connection, group.ended, at=group.at)
 
 
 def _revisions(

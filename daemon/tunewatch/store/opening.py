@@ -20,6 +20,7 @@ from tunewatch.store.journal import Journal
 from tunewatch.store.leases import Leases
 from tunewatch.store.migrations import HEAD
 from tunewatch.store.reads import Reader
+from tunewatch.store.redelivering import Redeliver
 from tunewatch.store.requests import Requests
 from tunewatch.store.retention import Retention
 from tunewatch.store.sources import Sources
@@ -37,6 +38,7 @@ class Store:
     leases: Leases
     sources: Sources
     requests: Requests
+    redeliver: Redeliver
     reads: Reader
     retention: Retention
 
@@ -70,6 +72,7 @@ async def open_store(
             leases=Leases(carrier, owner=owner, clock=clock),
             sources=Sources(carrier, clock=clock),
             requests=Requests(carrier, clock=clock),
+            redeliver=Redeliver(carrier, clock=clock),
             reads=Reader(carrier),
             retention=Retention(carrier, clock=clock),
         )

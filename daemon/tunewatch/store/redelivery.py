@@ -1,104 +1,140 @@
-"""What a person asked to be delivered once more, as a range of positions.
+"""What is to be delivered once more: stretches of one job's events, for one plugin.
 
-The request's row is the durable promise: it goes in the transaction that ends the
-redelivery. Knows no plugin's subscription.
+A stretch is the durable promise: its row goes in the transaction that ends it. Each
+has a lane of its own, whose key is minus its id, so that none holds up a job or another
+stretch. Knows no plugin's subscription; how people ask is told in `redelivering`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct
 from sqlalchemy import Connection, text
 
-KIND = "redeliver"
-"""The kind of the requests that are read here."""
+from tunewatch.store.leases import fence as check_fence
+from tunewatch.store.records import Fence
+
+_patterns = msgspec.json.Decoder(tuple[str, ...])
 
 
 class Redelivery(NamedTuple):
-    """A range of events that one plugin is to get again."""
+    """Events of one job that one plugin is to get again, as a dispatcher needs it."""
 
-    request: int  #: id of the request
+    id: int  #: of the stretch
+    redelivery: int  #: id of the request that it is a part of
     plugin: str
-    job_key: int | None  #: None: of all jobs of the source
+    job_key: int  #: 0: events of the source itself
     first: int  #: position
     last: int
-    letter: int | None = None  #: id of the dead letter that is closed by it
+    letter: int  #: id of the dead letter that is closed by it, 0: none
+    named: bool  #: a person named it: whatever the plugin is subscribed to
+    types: tuple[str, ...]  #: patterns of the types that are meant; empty: all
+    metadata: bytes | None  #: the job's, as JSON, for subscriptions
 
     @property
     def is_single(self) -> bool:
-        """Whether it is one event, named by a person: no subscription is asked."""
+        """Whether it is one event."""
         return self.first == self.last
 
 
-class RedeliveryAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of a request: exactly one of the last three."""
+class Ended(NamedTuple):
+    """A stretch that is over."""
 
-    plugin: str
-    letter: int | None = None  #: id of a dead letter
-    event: str | None = None  #: id of an event
-    since: float | None = None  #: unix seconds: everything committed after it
+    stretch: int
+    redelivery: int
+    letter: int  #: closed by it, 0: none
+    refused: str | None = None  #: why nothing of it was delivered
 
 
-_body = msgspec.json.Decoder(RedeliveryAsked)
-_LETTER = text(
-    "SELECT d.plugin, d.job_key, d.first_position, d.last_position,"
-    " (SELECT count(*) FROM event e WHERE e.position = d.first_position) AS kept"
-    " FROM dead_letter d WHERE d.id = :id AND d.source_id = :source"
+class Waiting(NamedTuple):
+    """What waits to be taken up at one source."""
+
+    found: tuple[Redelivery, ...]  #: in the order it was asked for
+    strangers: tuple[str, ...]  #: plugins that were not asked about
+
+
+_AWAITED = text(
+    "SELECT s.id FROM source s WHERE"
+    " EXISTS (SELECT 1 FROM stretch t WHERE t.source_id = s.id)"
 )
-_EVENT = text(
-    "SELECT position, job_key FROM event WHERE id = :id AND source_id = :source"
+_PLUGINS = text("SELECT DISTINCT plugin FROM stretch WHERE source_id = :source")
+_NEXT = text(
+    "SELECT s.id, s.redelivery, s.plugin, s.job_key, s.first, s.last, s.letter,"
+    " s.named, s.types, j.metadata"
+    " FROM stretch s LEFT JOIN job j ON j.key = s.job_key"
+    " WHERE s.source_id = :source AND s.plugin = :plugin ORDER BY s.id LIMIT :most"
 )
-_SINCE = text(
-    "SELECT min(position) AS first, max(position) AS last FROM event"
-    " WHERE source_id = :source AND observed_at >= :since"
+_REFUSE = text(
+    "UPDATE redelivery SET refused = refused + 1, reason = :reason WHERE id ="
+    " (SELECT redelivery FROM stretch WHERE id = :stretch)"
+)
+_OVER = text("DELETE FROM stretch WHERE id = :stretch")
+_CLOSE_LETTER = text(
+    "UPDATE dead_letter SET closed_at = :at WHERE id = :letter AND closed_at IS NULL"
+)
+_REFUSE_ALL = text(
+    "UPDATE redelivery SET reason = :reason, refused = refused + ("
+    "SELECT count(*) FROM stretch s WHERE s.redelivery = redelivery.id"
+    " AND s.source_id = :source AND s.plugin = :plugin) WHERE id IN ("
+    "SELECT redelivery FROM stretch WHERE source_id = :source AND plugin = :plugin)"
+)
+_ALL_OVER = text("DELETE FROM stretch WHERE source_id = :source AND plugin = :plugin")
+
+_LANES = text(
+    "DELETE FROM lane WHERE plugin = :plugin AND source_id = :source AND job_key < 0"
 )
 
 
-def encode_redelivery(asked: RedeliveryAsked) -> bytes:
-    """Return the body of a request."""
-    return msgspec.json.encode(asked)
+def awaited_sources(connection: Connection) -> list[int]:
+    """Return the sources whose owners have something to deliver again."""
+    return list(connection.execute(_AWAITED).scalars())
 
 
-def find_redelivery(
-    connection: Connection, source_id: int, request: int, body: bytes
-) -> Redelivery | str:
-    """Return what a request asks for, or why it cannot be done.
+def next_stretches(
+    connection: Connection, source_id: int, most: Mapping[str, int]
+) -> Waiting:
+    """Return the oldest stretches of each plugin, so many at most.
 
-    What cannot be done is to be refused to the person, and the request removed.
+    Those that are under way are among them. Nothing is taken: see `Ended`.
     """
-    try:
-        asked = _body.decode(body)
-    except msgspec.MsgspecError as error:
-        return f"the request cannot be read: {error}"
-    if asked.letter is not None:
-        return _of_letter(connection, source_id, request, asked.plugin, asked.letter)
-    if asked.event is not None:
-        row = connection.execute(
-            _EVENT, {"id": asked.event, "source": source_id}
-        ).first()
-        if row is None:
-            return f"event {asked.event} is not kept: retention removed it, or no such"
-        position, job_key = row
-        return Redelivery(request, asked.plugin, job_key, position, position)
-    values = {"source": source_id, "since": asked.since or 0.0}
-    row = connection.execute(_SINCE, values).one()
-    if row.first is None:
-        return "nothing was committed since"
-    return Redelivery(request, asked.plugin, None, row.first, row.last)
+    plugins = set(connection.execute(_PLUGINS, {"source": source_id}).scalars())
+    found: list[Redelivery] = []
+    for plugin in sorted(plugins & most.keys()):
+        values = {"source": source_id, "plugin": plugin, "most": most[plugin]}
+        for row in connection.execute(_NEXT, values):
+            *fields, named, types, metadata = row
+            patterns = _patterns.decode(types) if types else ()
+            found.append(Redelivery._make([*fields, bool(named), patterns, metadata]))
+    return Waiting(tuple(found), tuple(sorted(plugins - most.keys())))
 
 
-def _of_letter(
-    connection: Connection, source_id: int, request: int, plugin: str, letter: int
-) -> Redelivery | str:
-    row = connection.execute(_LETTER, {"id": letter, "source": source_id}).first()
-    if row is None:
-        return f"there is no dead letter {letter}"
-    if row.plugin != plugin:
-        return f"dead letter {letter} is {row.plugin}'s, not {plugin}'s"
-    if not row.kept:
-        return f"the events of dead letter {letter} are gone: retention removed them"
-    return Redelivery(
-        request, plugin, row.job_key, row.first_position, row.last_position, letter
-    )
+def end_stretches(connection: Connection, ended: Sequence[Ended], *, at: float) -> None:
+    """Remove stretches that are over, and close their letters. May be run again."""
+    refused = [
+        {"stretch": one.stretch, "reason": one.refused}
+        for one in ended
+        if one.refused is not None
+    ]
+    if refused:
+        connection.execute(_REFUSE, refused)
+    if ended:
+        connection.execute(_OVER, [{"stretch": one.stretch} for one in ended])
+    closed = [{"letter": one.letter, "at": at} for one in ended if one.letter]
+    if closed:
+        connection.execute(_CLOSE_LETTER, closed)
+
+
+def refuse_all(
+    connection: Connection, fence: Fence, plugin: str, *, reason: str
+) -> None:
+    """Refuse whatever is to be delivered to a plugin of this source.
+
+    Raises LeaseLost.
+    """
+    check_fence(connection, fence)
+    values = {"source": fence.source_id, "plugin": plugin}
+    connection.execute(_REFUSE_ALL, {**values, "reason": reason})
+    connection.execute(_ALL_OVER, values)
+    connection.execute(_LANES, values)

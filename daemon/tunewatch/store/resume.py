@@ -48,8 +48,8 @@ _MARKS = text(
     " WHERE source_id = :source"
 )
 _NEW_MARK = text(
-    "INSERT INTO mark (plugin, source_id, position, in_flight, last_used_at)"
-    " VALUES (:plugin, :source, :position, :in_flight, :at)"
+    "INSERT INTO mark (plugin, source_id, position, in_flight, last_used_at, start)"
+    " VALUES (:plugin, :source, :position, :in_flight, :at, :position)"
 )
 _TOUCH = text(
     "UPDATE mark SET last_used_at = :at, in_flight = :in_flight"

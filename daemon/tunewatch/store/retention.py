@@ -23,13 +23,16 @@ from tunewatch.store.schema import (
     lane,
     mark,
     point,
+    redelivery,
+    stretch,
     tombstone,
 )
 
 CHUNK = 500
 """Rows removed in one transaction, at most: nobody waits long for it."""
 ABSENT = 7 * 86400.0
-"""s for which the marks of a plugin that left the configuration still count."""
+"""s for which the marks of a plugin that left the configuration still count, and what
+a redelivery needs that nobody takes."""
 
 
 class Purged(NamedTuple):
@@ -104,12 +107,24 @@ def _floor(connection: Connection, scope: _Scope) -> int | None:
             mark,
             (mark.c.plugin == lane.c.plugin) & (mark.c.source_id == lane.c.source_id),
         )
-        .where(lane.c.source_id == scope.held.source_id, counts)
+        .where(
+            lane.c.source_id == scope.held.source_id,
+            lane.c.job_key >= 0,  # of the others their stretch tells
+            counts,
+        )
     )
     marks = select(func.min(mark.c.position)).where(
         mark.c.source_id == scope.held.source_id, counts
     )
-    found = (connection.scalar(lanes), connection.scalar(marks))
+    asked = (
+        select(func.min(stretch.c.first) - 1)
+        .join(redelivery, redelivery.c.id == stretch.c.redelivery)
+        .where(
+            stretch.c.source_id == scope.held.source_id,
+            redelivery.c.at >= scope.absent_since,
+        )
+    )
+    found = [connection.scalar(one) for one in (lanes, marks, asked)]
     return min((one for one in found if one is not None), default=None)
 
 

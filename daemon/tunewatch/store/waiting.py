@@ -84,10 +84,6 @@ _NEXT = text(
     " AND +source_id = :source AND position > :after AND position <= :upto"
     " ORDER BY position LIMIT :most"
 )
-_NEXT_OF_SOURCE = text(
-    "SELECT position, type, derived FROM event WHERE source_id = :source"
-    " AND position > :after AND position <= :upto ORDER BY position LIMIT :most"
-)
 _SPAN = text(
     "SELECT type, derived, min(position), max(position) FROM event"
     " WHERE job_key = :job AND +source_id = :source AND position > :after"
@@ -145,25 +141,19 @@ def merged(parts: Iterable[Pending]) -> list[Pending]:
 def heads(
     connection: Connection,
     source_id: int,
-    job_key: int | None,
+    job_key: int,
     wanted: Wanted,
     *,
     after: int,
     upto: int,
 ) -> Heads:
-    """Return the first wanted positions of a job (None: of all) in (after, upto]."""
+    """Return the first wanted positions of a job in (after, upto]."""
     found: list[int] = []
-    values = {"source": source_id, "upto": upto}
-    statement = _NEXT_OF_SOURCE
-    if job_key is not None:
-        statement = _NEXT
-        values["job"] = job_key
+    values = {"source": source_id, "job": job_key, "upto": upto}
     scans = 0
     while True:
         most = _SCANS[min(scans, len(_SCANS) - 1)]
-        rows = connection.execute(
-            statement, {**values, "after": after, "most": most}
-        ).all()
+        rows = connection.execute(_NEXT, {**values, "after": after, "most": most}).all()
         scans += 1
         found.extend(p for p, kind, derived in rows if wanted(kind, bool(derived)))
         if len(found) > HEADS:
