@@ -270,3 +270,33 @@ async def test_a_line_outlives_its_event_and_its_job(sqlite_url):
         [one] = await log_of(d)
         assert (one.job_id, one.event_type) == (None, None)
         assert one.event_id.startswith("evt_")
+
+
+class Reacting:
+    """A reactor that concludes nothing, or fails."""
+
+    def __init__(self):
+        self.error = None
+        self.seen = 0
+
+    async def react(self, delivery):
+        self.seen += 1
+        if self.error is not None:
+            raise self.error
+        return ()
+
+
+async def test_of_a_reactor_only_what_failed_is_logged(sqlite_url):
+    """What it concludes are events, and told as such."""
+    async with desk(sqlite_url) as d:
+        reactor = Reacting()
+        async with d.dispatching(gate(reactor, clock=d.clock)) as dispatcher:
+            await d.tell("ftjob-1", "one")
+            await quiet(dispatcher)
+            assert reactor.seen == 1
+            assert await log_of(d) == []
+            reactor.error = Reject("I do not understand")
+            await d.tell("ftjob-1", "two")
+            await quiet(dispatcher)
+        [one] = await log_of(d)
+        assert (one.outcome, one.reason) == ("rejected", "I do not understand")

@@ -438,3 +438,30 @@ async def test_another_owner_goes_on_with_a_redelivery(store_url):
         for job_id in {one.event.common.id for one in again}:
             said = [message_of(x) for x in again if x.event.common.id == job_id]
             assert said == ["x", "y"]
+
+
+async def test_what_is_cancelled_does_not_go_out_any_more(store_url):
+    async with desk(store_url) as d:
+        hold = asyncio.Event()
+        sink = Recorder(lambda one: hold.wait() if one.redelivered else None)
+        ops = gate(sink, clock=d.clock, concurrency=2)
+        async with d.dispatching(ops) as dispatcher:
+            await d.tell_all({f"ftjob-{n}": ["x", "y"] for n in range(20)})
+            await quiet(dispatcher)
+            before = len(sink.got)
+            made = await asked(d, [ops], dispatcher, plugin="ops", since=0.0)
+            await until(lambda: sink.out == 2)
+            assert await d.store.redeliver.cancel(made, by="me@here") == 20
+            assert await d.store.redeliver.cancel(made, by="me@here") == 0
+            dispatcher.expect_redeliveries()
+            await until(lambda: ops.state().waiting_lanes == 0)
+            hold.set()
+            await quiet(dispatcher)
+            # Others go on as if nothing had been.
+            again = await asked(d, [ops], dispatcher, plugin="ops", since=0.0)
+            assert (await over(d, again)).accepted == 40
+        progress = await d.store.redeliver.progress(made)
+        assert (progress.accepted, progress.left) == (2, 0)
+        assert (progress.refused, progress.reason) == (20, "cancelled by me@here")
+        assert len(sink.got) == before + 2 + 40
+        assert await d.rows("SELECT * FROM lane") == []

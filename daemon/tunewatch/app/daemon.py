@@ -12,11 +12,13 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 import structlog
 
 from tunewatch import __version__, host, pace
+from tunewatch.app.conditions import Conditions
 from tunewatch.app.contexts import Contexts
 from tunewatch.app.discreet import clearing
 from tunewatch.app.health import DaemonHealth
@@ -143,6 +145,7 @@ class _Daemon:
                 await plugins.close_all()
                 for task in core:
                     task.cancel()
+            await upkeep.conditions.forget()
         _log.info("daemon.stopped", code=code)
         return code
 
@@ -151,7 +154,7 @@ class _Daemon:
         sources, plugins = list(self._settings.sources), list(self._gates)
         self._telemetry.born(sources=sources, plugins=plugins)
         for name, gate in self._gates.items():
-            self._telemetry.plugin_asked(name, gate.is_taking)
+            self._telemetry.plugin_asked(name, gate.is_taking, partial(_state, gate))
         self._telemetry.reloaded(ok=True)
 
     async def _serve(self, stack: AsyncExitStack) -> Address:
@@ -226,6 +229,11 @@ class _Daemon:
                 self._settings.daemon.delivery_log,
                 self._settings.daemon.delivery_log_rows,
             ),
+            conditions=Conditions(
+                gates=parts.gates,
+                states=parts.store.plugin_states,
+                clock=self._clock,
+            ),
             file=sqlite_path(self._settings.daemon.state),
         )
 
@@ -292,3 +300,7 @@ class _Daemon:
             await first_of(stop, running)
             if life.fence is None:  # it only waits for its lease
                 running.cancel()
+
+
+def _state(gate: Gate) -> str:
+    return gate.state().state

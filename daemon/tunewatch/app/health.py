@@ -103,4 +103,9 @@ class DaemonHealth:
 
 def _plugin(gate: Gate) -> PartState:
     state = gate.state()
-    return PartState(state=state.state, reason=state.reason, since=state.since)
+    return PartState(
+        state=state.state,
+        reason=state.reason,
+        since=state.since,
+        retry_at=state.retry_at,
+    )

@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 import msgspec
 import structlog
 
+from tunewatch.app.conditions import Conditions
 from tunewatch.app.orphans import OrphanLife
 from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife
@@ -51,6 +52,7 @@ class Upkeep:
     telemetry: Telemetry
     retention: float  #: s
     log: LogBounds
+    conditions: Conditions
     file: Path | None  #: of an SQLite store
     requests_beat: float = 0.0  #: monotonic, of the last progress
 
@@ -60,6 +62,7 @@ class Upkeep:
             # Said where it hurts; the rows wait.
             with suppress(StoreUnavailable, LeaseLost):
                 await self._take_requests()
+                await self.conditions.tell()
             self.requests_beat = self.parts.clock.monotonic()
             await self.parts.clock.sleep(REQUESTS_EVERY)
 
@@ -84,9 +87,12 @@ class Upkeep:
             if refused is not None:
                 _log.warning("request.refused", kind=request.kind, reason=refused)
             await requests.drop(request.id)
-        for source_id in await self.parts.store.carrier.read(awaited_sources):
-            dispatcher = held[source_id].dispatcher if source_id in held else None
-            if dispatcher is not None:
+        awaited = await self.parts.store.carrier.read(awaited_sources)
+        for source_id, life in held.items():
+            dispatcher = life.dispatcher
+            if dispatcher is None:
+                continue
+            if source_id in awaited or dispatcher.is_redelivering:
                 dispatcher.expect_redeliveries()
 
     async def measure(self) -> NoReturn:

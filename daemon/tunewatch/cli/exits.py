@@ -17,6 +17,7 @@ USAGE = 2  #: usage or configuration
 STORE = 3  #: the store is in use or cannot be used
 NO_CHOICE = 4  #: `best`: none
 PROVISIONAL = 5  #: `best`: only a provisional choice
+UNDELIVERED = 6  #: `redeliver`: not everything was accepted, or not yet
 UNREACHABLE = 69
 DEFECT = 70
 INTERRUPTED = 130

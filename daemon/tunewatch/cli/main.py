@@ -24,6 +24,8 @@ COMMANDS = {
     "jobs": "List fine-tuning jobs.",
     "show": "Show one job in full.",
     "best": "Print the model of a job's best checkpoint and nothing else.",
+    "deliveries": "List attempts to deliver, or dead letters.",
+    "redeliver": "Deliver events again: some, a range, or all that failed.",
     "plugins": "List plugins and their state; pause or resume one.",
     "config": "Print the settings in force, or the annotated example.",
     "secret": "Make a webhook secret.",

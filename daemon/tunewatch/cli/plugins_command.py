@@ -6,20 +6,18 @@ Pausing and resuming are requests: a row that the running daemon takes within a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from tunewatch.cli.exits import USAGE, Quit
+from tunewatch.cli.beside import beside, expect_plugin
 from tunewatch.cli.options import config_option, output_option
 from tunewatch.cli.output import moment, print_data, print_table
 from tunewatch.config import DaemonSettings, Settings
-from tunewatch.store.carrier import Carrier
-from tunewatch.store.ledger import Backlog, IsWanted, PluginState
+from tunewatch.store.ledger import Backlog, IsWanted
+from tunewatch.store.plugin_states import PluginState
 
 
 @click.group(invoke_without_command=True)
@@ -38,7 +36,10 @@ def command(ctx: click.Context, form: str, config_path: Path | None) -> None:
     if form != "table":
         return print_data({"data": rows, "installed": _installed()}, form)
     print_table(
-        ("plugin", "kind", "state", "pending", "dead letters", "since", "reason"),
+        (
+            *("plugin", "kind", "state", "pending", "dead letters", "since"),
+            *("next probe", "reason"),
+        ),
         [
             (
                 row["name"],
@@ -47,6 +48,7 @@ def command(ctx: click.Context, form: str, config_path: Path | None) -> None:
                 row["pending"],
                 row["dead_letters"],
                 moment(row["since"]),
+                moment(row["retry_at"]),
                 row["reason"],
             )
             for row in rows
@@ -95,6 +97,7 @@ async def _rows(settings: Settings) -> list[dict[str, Any]]:
                 "state": state.state if state else "new",
                 "reason": state.reason if state else None,
                 "since": state.since if state else None,
+                "retry_at": state.retry_at if state else None,
                 "pending": sum(one.pending for one in waiting),
                 "dead_letters": sum(one.dead_letters for one in waiting),
             }
@@ -107,27 +110,26 @@ async def _kept(
 ) -> tuple[dict[str, PluginState], list[Backlog]]:
     """Return what the store keeps of plugins; nothing if there is no store yet."""
     from tunewatch.store.address import sqlite_path
-    from tunewatch.store.reading import open_reader
+    from tunewatch.store.reading import is_served, open_to_read
+    from tunewatch.store.reads import Reader
 
     path = sqlite_path(daemon.state)
     if path is not None and not path.exists():
         return {}, []
     password = None if daemon.password is None else daemon.password.get
-    async with open_reader(daemon.state, password=password) as reader:
+    async with open_to_read(daemon.state, password=password) as carrier:
+        reader = Reader(carrier)
+        if not await is_served(daemon.state, carrier):
+            click.echo("no daemon runs: this is how the last one left them", err=True)
         states = {one.name: one for one in await reader.plugins()}
         return states, await reader.backlog(is_wanted=is_wanted)
 
 
 def _request(kind: str, name: str, config_path: Path | None) -> None:
     from tunewatch.cli.settings import load_settings
-    from tunewatch.settings import closest
 
     settings = load_settings(config_path)
-    if name not in settings.plugins:
-        meant = closest(name, settings.plugins)
-        known = ", ".join(settings.plugins)
-        hint = f"did you mean {meant}?" if meant else f"configured are {known}"
-        raise Quit(USAGE, f"there is no plugin {name} in the configuration; {hint}")
+    expect_plugin(settings, name)
     asyncio.run(_ask(kind, name, settings.daemon))
     click.echo(f"{kind} {name}: asked for; a running daemon does it at once", err=True)
 
@@ -137,29 +139,5 @@ async def _ask(kind: str, name: str, daemon: DaemonSettings) -> None:
     from tunewatch.store.requests import Requests
 
     body = msgspec.json.encode({"plugin": name})
-    async with _beside(daemon) as carrier:
+    async with beside(daemon) as carrier:
         await Requests(carrier, clock=SystemClock()).add(kind, None, body)
-
-
-@asynccontextmanager
-async def _beside(daemon: DaemonSettings) -> AsyncIterator[Carrier]:
-    """Open the store to write one row, without the lock that a daemon holds.
-
-    Raises StoreUnusable if there is no store of this version yet.
-    """
-    from tunewatch.store.address import sqlite_path
-    from tunewatch.store.reading import open_reader
-    from tunewatch.store.sqlite import sqlite_carrier
-
-    password = None if daemon.password is None else daemon.password.get
-    async with open_reader(daemon.state, password=password):
-        pass  # only to refuse what is not a store of this version
-    path = sqlite_path(daemon.state)
-    if path is not None:
-        async with sqlite_carrier(path) as carrier:
-            yield carrier
-    else:
-        from tunewatch.store.postgres import postgres_carrier
-
-        async with postgres_carrier(daemon.state, password=password) as carrier:
-            yield carrier

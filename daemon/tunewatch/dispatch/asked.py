@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from tunewatch.dispatch.feed import Feed
 from tunewatch.dispatch.ledger import Ledger
 from tunewatch.store.records import Fence
-from tunewatch.store.redelivery import next_stretches, refuse_all
+from tunewatch.store.redelivery import Redelivery, next_stretches, refuse_all
 
 _log = structlog.get_logger(__name__)
 
@@ -31,6 +31,7 @@ class Asked:
         self._feeds = feeds
         self._fence = fence
         self._source = source
+        self._newest = 0
         self._is_expected = True  # an earlier process may have left some
 
     @property
@@ -50,10 +51,23 @@ class Asked:
         most = {feed.name: feed.redeliveries.asks_for for feed in self._feeds}
         read = partial(next_stretches, source_id=self._fence.source_id, most=most)
         waiting = await self._ledger.read(read)
+        self._tell(waiting.found)
         for feed in self._feeds:
             feed.redeliver([one for one in waiting.found if one.plugin == feed.name])
         for plugin in waiting.strangers:
             await self._refuse(plugin)
+
+    def _tell(self, found: Sequence[Redelivery]) -> None:
+        """Log each request once, when something of it is first seen."""
+        for one in found:
+            if one.redelivery > self._newest:
+                self._newest = one.redelivery
+                _log.info(
+                    "redelivery.taken_up",
+                    source=self._source,
+                    plugin=one.plugin,
+                    redelivery=one.redelivery,
+                )
 
     @property
     def _wanting(self) -> bool:

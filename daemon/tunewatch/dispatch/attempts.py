@@ -1,6 +1,7 @@
 """What the delivery log is told of one call: made when it has ended, written later.
 
-It goes into the same transaction as the acknowledgement. Knows no table.
+It goes into the same transaction as the acknowledgement. Of a reactor only what failed
+or was asked for is told: what it concludes are events of their own. Knows no table.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ def note(flight: Flight, outcome: Outcome, clock: Clock) -> float:
     parcel, receipt = flight.parcel, outcome.receipt
     assert parcel is not None  # noqa: S101 - it went out
     seconds = max(0.0, clock.monotonic() - flight.began)
+    is_accepted = outcome.verdict is Verdict.ACCEPTED
+    if is_accepted and flight.feed.gate.is_reactor and not flight.is_asked:
+        return seconds
     flight.feed.attempts.append(
         Attempt(
             parcel.ref.job_key,
@@ -27,7 +31,7 @@ def note(flight: Flight, outcome: Outcome, clock: Clock) -> float:
             seconds,
             outcome.verdict.value,
             None if receipt is None else receipt.status,
-            None if outcome.verdict is Verdict.ACCEPTED else outcome.reason,
+            None if is_accepted else outcome.reason,
             None if receipt is None else receipt.answer or None,
         )
     )

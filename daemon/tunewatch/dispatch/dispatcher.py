@@ -129,8 +129,13 @@ class Dispatcher:
         if fault is not None:
             raise fault
 
+    @property
+    def is_redelivering(self) -> bool:
+        """Whether anything that a person asked for is under way."""
+        return any(feed.redeliveries.is_busy for feed in self._feeds)
+
     def expect_redeliveries(self) -> None:
-        """Note that somebody may have asked for one; it is read by and by."""
+        """Note that somebody may have asked for one, or cancelled it."""
         self._asked.expect()
         self._rouse()
 

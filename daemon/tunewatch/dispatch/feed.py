@@ -213,7 +213,11 @@ class Feed:
         self._finish(lane, last)
 
     def redeliver(self, found: list[Redelivery]) -> None:
-        """Take up the oldest redeliveries that wait, as far as there is room."""
+        """Take up the oldest redeliveries that wait, as far as there is room.
+
+        Those that are under way are among them, unless they were cancelled.
+        """
+        self.redeliveries.withdraw(found, self.track)
         for asked in self.redeliveries.offer(found):
             refused = self._refused(asked)
             if refused is None:

@@ -56,6 +56,22 @@ class Redeliveries:
         asked = self._under_way.get(key)
         return None if asked is None else asked.redelivery
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any is under way."""
+        return bool(self._under_way)
+
+    def withdraw(self, found: list[Redelivery], track: Track) -> None:
+        """End those that somebody cancelled: they are not among the oldest any more."""
+        still = {-one.id for one in found}
+        for key in [key for key in self._under_way if key not in still]:
+            asked, lane = self._under_way[key], track.lanes[key]
+            if not asked.is_single:  # what is left of it is not delivered
+                self._under_way[key] = asked._replace(letter=0)
+            track.withdraw(lane)
+            if key not in track.lanes:
+                del self._under_way[key], self._wanted[key]
+
     def offer(self, found: list[Redelivery]) -> list[Redelivery]:
         """Return those among the oldest that wait which are to be taken up now."""
         over = {one.stretch for one in self._ended}

@@ -77,6 +77,14 @@ class Track:
         """Let the row of a lane go that is not taken up again."""
         self._unwritten.changes[key] = Change(0, None)
 
+    def withdraw(self, lane: Lane) -> None:
+        """End a lane before its time; what is out of it is its last."""
+        if lane.standing is Standing.OUT:
+            lane.upcoming, lane.more = lane.upcoming[:1], False
+        else:
+            self.forget(lane.key)
+            self._leave(lane)
+
     # What goes out
 
     def take(self) -> Lane | None:

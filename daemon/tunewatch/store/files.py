@@ -45,8 +45,28 @@ def held(path: Path) -> Iterator[None]:
         _make(path)
         examine(path)
         yield
+        os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def holder(path: Path) -> int | None:
+    """Return the process that owns the file, as far as can be told without a lock.
+
+    A lock, be it shared and for a moment, would make a daemon fail that starts just
+    then. So one that was killed counts as the owner while another has its number.
+    """
+    try:
+        process = int(Path(f"{path}.lock").read_text())
+    except (OSError, ValueError):
+        return None
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return process  # of another user
+    except (OSError, OverflowError):
+        return None
+    return process
 
 
 def _in_use(path: Path, descriptor: int) -> StoreInUse:

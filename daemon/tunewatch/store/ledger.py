@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from tunewatch.plugin import Count
 from tunewatch.store import schema
-from tunewatch.store.schema import counter, dead_letter, mark, plugin, position, source
+from tunewatch.store.schema import counter, dead_letter, mark, position, source
 
 _labels = msgspec.json.Decoder(dict[str, str])
 
@@ -46,15 +46,6 @@ class Backlog(NamedTuple):
     oldest_at: float | None  #: unix seconds, of the first of them
     in_flight: int
     dead_letters: int  #: open ones
-
-
-class PluginState(NamedTuple):
-    """What outlives a process of a plugin's state."""
-
-    name: str
-    state: str  #: up, paused
-    reason: str | None
-    since: float
 
 
 _event = select(
@@ -192,13 +183,3 @@ def _open_letters(connection: Connection, plugin: str, source_id: int) -> int:
         dead_letter.c.source_id == source_id,
     )
     return connection.scalar(count) or 0
-
-
-def plugins(connection: Connection) -> list[PluginState]:
-    """See `reads.Reader.plugins`."""
-    rows = connection.execute(
-        select(plugin.c.name, plugin.c.state, plugin.c.reason, plugin.c.since).order_by(
-            plugin.c.name
-        )
-    )
-    return [PluginState(*row) for row in rows]

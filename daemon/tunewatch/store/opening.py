@@ -19,6 +19,7 @@ from tunewatch.store.carrier import Carrier, Dialect
 from tunewatch.store.journal import Journal
 from tunewatch.store.leases import Leases
 from tunewatch.store.migrations import HEAD
+from tunewatch.store.plugin_states import PluginStates
 from tunewatch.store.reads import Reader
 from tunewatch.store.redelivering import Redeliver
 from tunewatch.store.requests import Requests
@@ -39,6 +40,7 @@ class Store:
     sources: Sources
     requests: Requests
     redeliver: Redeliver
+    plugin_states: PluginStates
     reads: Reader
     retention: Retention
 
@@ -73,6 +75,7 @@ async def open_store(
             sources=Sources(carrier, clock=clock),
             requests=Requests(carrier, clock=clock),
             redeliver=Redeliver(carrier, clock=clock),
+            plugin_states=PluginStates(carrier, replica=owner, clock=clock),
             reads=Reader(carrier),
             retention=Retention(carrier, clock=clock),
         )

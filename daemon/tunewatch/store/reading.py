@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from sqlalchemy import Connection, func, select
+
 from tunewatch.store.address import Password, postgres, revision, sqlite_path
 from tunewatch.store.carrier import Carrier
+from tunewatch.store.files import holder
+from tunewatch.store.leases import database_clock
 from tunewatch.store.migrations import HEAD
 from tunewatch.store.reads import Reader
 from tunewatch.store.records import StoreUnusable
+from tunewatch.store.schema import lease
 from tunewatch.store.sqlite import sqlite_reader
 
 
@@ -22,6 +27,15 @@ async def open_reader(url: str, *, password: Password = None) -> AsyncIterator[R
 
     Makes nothing and upgrades nothing. Raises StoreUnusable, StoreUnavailable.
     """
+    async with open_to_read(url, password=password) as carrier:
+        yield Reader(carrier)
+
+
+@asynccontextmanager
+async def open_to_read(
+    url: str, *, password: Password = None
+) -> AsyncIterator[Carrier]:
+    """Open the carrier of a store that is there, to read only; see `open_reader`."""
     async with AsyncExitStack() as stack:
         path = sqlite_path(url)
         if path is None:
@@ -39,4 +53,17 @@ async def open_reader(url: str, *, password: Password = None) -> AsyncIterator[R
                 f"the store is at revision {found or 'none'}, this version reads "
                 f"{HEAD}: start `tunewatch run` of this version once"
             )
-        yield Reader(carrier)
+        yield carrier
+
+
+async def is_served(url: str, carrier: Carrier) -> bool:
+    """Whether a daemon seems to have the store open. Raises StoreFault."""
+    path = sqlite_path(url)
+    if path is not None:
+        return holder(path) is not None
+    return await carrier.read(_is_leased)
+
+
+def _is_leased(connection: Connection) -> bool:
+    expires = lease.c.expires_at > database_clock(connection)
+    return connection.scalar(select(func.count()).where(expires)) != 0

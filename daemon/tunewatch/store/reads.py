@@ -13,11 +13,12 @@ from sqlalchemy import Connection
 
 from tunewatch.model import Checkpoint, MetricPoint, Snapshot
 from tunewatch.plugin import Count, JobRow
-from tunewatch.store import ledger, overview
+from tunewatch.store import ledger, overview, plugin_states
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.deliveries import Deliveries
-from tunewatch.store.ledger import Backlog, IsWanted, PluginState, StoredEvent
+from tunewatch.store.ledger import Backlog, IsWanted, StoredEvent
 from tunewatch.store.overview import FoundJob, JobPage
+from tunewatch.store.plugin_states import PluginState
 from tunewatch.store.records import SourceRow
 from tunewatch.store.whereabouts import all_sources
 
@@ -156,8 +157,11 @@ class Reader:
         return await self._read(ledger.backlog, at_most, is_wanted)
 
     async def plugins(self) -> list[PluginState]:
-        """Return what is kept of plugins, by name."""
-        return await self._read(ledger.plugins)
+        """Return how plugins are, by name; as in the worst process, if there are many.
+
+        Of a process that was killed it may be what it said last.
+        """
+        return await self._read(plugin_states.current)
 
     async def sources(self) -> list[SourceRow]:
         """Return every source there has been, by id."""

@@ -18,6 +18,7 @@ from tunewatch.store.carrier import Carrier
 from tunewatch.store.choice import Line, Plan, Selection, Subscribed
 from tunewatch.store.choosing import choose
 from tunewatch.store.counting import lines
+from tunewatch.store.redelivery import cancel
 from tunewatch.store.schema import attempt, redelivery, stretch
 from tunewatch.store.statements import Batch, Row
 from tunewatch.store.under_way import types_text
@@ -82,6 +83,15 @@ class Redeliver:
             return None
         at = self._clock.now()
         return await self._carrier.write(partial(_make, plan=plan, by=by, at=at))
+
+    async def cancel(self, redelivery_id: int, *, by: str) -> int:
+        """Take back what has not gone out yet; return how many stretches that is.
+
+        What is just on its way still arrives.
+        """
+        reason = f"cancelled by {by}"
+        cancelled = partial(cancel, redelivery=redelivery_id, reason=reason)
+        return await self._carrier.write(cancelled)
 
     async def progress(self, redelivery_id: int) -> Progress | None:
         """Return what became of a redelivery; None if there is no record of it."""

@@ -86,6 +86,18 @@ _LANES = text(
     "DELETE FROM lane WHERE plugin = :plugin AND source_id = :source AND job_key < 0"
 )
 
+_CANCEL_LANES = text(
+    "DELETE FROM lane WHERE job_key < 0 AND job_key IN"
+    " (SELECT -id FROM stretch WHERE redelivery = :redelivery)"
+)
+_CANCEL = text(
+    "UPDATE redelivery SET reason = :reason, refused = refused +"
+    " (SELECT count(*) FROM stretch s WHERE s.redelivery = redelivery.id)"
+    " WHERE id = :redelivery"
+    " AND EXISTS (SELECT 1 FROM stretch s WHERE s.redelivery = redelivery.id)"
+)
+_TAKE_BACK = text("DELETE FROM stretch WHERE redelivery = :redelivery")
+
 
 def awaited_sources(connection: Connection) -> list[int]:
     """Return the sources whose owners have something to deliver again."""
@@ -138,3 +150,11 @@ def refuse_all(
     connection.execute(_REFUSE_ALL, {**values, "reason": reason})
     connection.execute(_ALL_OVER, values)
     connection.execute(_LANES, values)
+
+
+def cancel(connection: Connection, redelivery: int, *, reason: str) -> int:
+    """Take back whatever is left of a redelivery; return how many stretches."""
+    values = {"redelivery": redelivery}
+    connection.execute(_CANCEL_LANES, values)
+    connection.execute(_CANCEL, {**values, "reason": reason})
+    return connection.execute(_TAKE_BACK, values).rowcount

@@ -6,8 +6,10 @@ by the table itself.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, select
@@ -16,6 +18,7 @@ from tunewatch.store.choice import Stretch, Subscribed
 from tunewatch.store.counting import counted
 from tunewatch.store.schema import stretch
 
+_FAR = 2**63
 _patterns = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -33,7 +36,7 @@ def beyond(
     waiting = _waiting(connection, {one.plugin for one in asked})
     kept: list[Stretch] = []
     for one in asked:
-        left = _left(one, waiting.get(one.where, ()))
+        left = waiting.left(one)
         if left is not None and left.first != one.first:
             left = counted(connection, plugins[one.plugin], left)
         if left is not None:
@@ -42,9 +45,57 @@ def beyond(
     return kept, number
 
 
-def _waiting(
-    connection: Connection, plugins: Iterable[str]
-) -> dict[tuple[str, int, int], list[Stretch]]:
+class _Lane(NamedTuple):
+    """What stretches of one lane have in common."""
+
+    where: tuple[str, int, int]
+    named: bool
+    types: tuple[str, ...]
+
+
+class UnderWay:
+    """What is under way: letters, and spans of positions that do not overlap."""
+
+    def __init__(self) -> None:
+        self._letters: set[int] = set()
+        self._spans: defaultdict[_Lane, list[tuple[int, int]]] = defaultdict(list)
+
+    def add(self, one: Stretch) -> None:
+        """Take in a stretch. Those of a lane must come in the order of `first`."""
+        if one.letter:
+            self._letters.add(one.letter)
+        types = tuple(sorted(set(one.types)))
+        spans = self._spans[_Lane(one.where, one.named, types)]
+        if spans and one.first <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], one.last))
+        else:
+            spans.append((one.first, one.last))
+
+    def left(self, one: Stretch) -> Stretch | None:
+        """Return the part of a stretch beyond those under way, None if none is."""
+        if one.letter in self._letters:
+            return None
+        first = one.first
+        while (last := self._covered(one, first)) is not None:
+            first = last + 1
+        if first > one.last:
+            return None
+        # A letter is closed by the whole of its events only.
+        return one if one.letter else one._replace(first=first)
+
+    def _covered(self, one: Stretch, position: int) -> int | None:
+        """Return up to where it is under way from a position on, None if it is not."""
+        types = tuple(sorted(set(one.types)))
+        for named in (True,) if one.named else (True, False):
+            for as_wide in {(), types}:
+                spans = self._spans.get(_Lane(one.where, named, as_wide), ())
+                at = bisect_right(spans, (position, _FAR)) - 1
+                if at >= 0 and spans[at][1] >= position:
+                    return spans[at][1]
+        return None
+
+
+def _waiting(connection: Connection, plugins: Iterable[str]) -> UnderWay:
     columns = stretch.c
     rows = connection.execute(
         select(
@@ -58,31 +109,10 @@ def _waiting(
             columns.types,
         )
         .where(columns.plugin.in_(sorted(plugins)))
-        .order_by(columns.id)
+        .order_by(columns.first)
     )
-    found: defaultdict[tuple[str, int, int], list[Stretch]] = defaultdict(list)
+    found = UnderWay()
     for row in rows:
         types = _patterns.decode(row.types) if row.types else ()
-        one = Stretch(*row[:6], named=bool(row.named), types=types)
-        found[one.where].append(one)
+        found.add(Stretch(*row[:6], named=bool(row.named), types=types))
     return found
-
-
-def _left(one: Stretch, waiting: Iterable[Stretch]) -> Stretch | None:
-    """Return the part of a stretch that lies beyond those under way, None if none."""
-    for other in sorted(waiting, key=lambda each: each.first):
-        if one.letter and one.letter == other.letter:
-            return None
-        if not _covers(other, one) or not other.first <= one.first <= other.last:
-            continue
-        if one.last <= other.last:
-            return None
-        if not one.letter:
-            one = one._replace(first=other.last + 1)
-    return one
-
-
-def _covers(other: Stretch, one: Stretch) -> bool:
-    """Whether all that is meant by the one is meant by the other, where they meet."""
-    is_as_wide = other.named or not one.named
-    return is_as_wide and (not other.types or set(other.types) == set(one.types))

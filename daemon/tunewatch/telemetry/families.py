@@ -17,6 +17,9 @@ trouble of the event, refused for good, or the receiver wants nothing more."""
 DROPS = ("rejected", "tries", "age", "crash", "other")
 """Why an event became a dead letter."""
 
+STATES = ("up", "probing", "paused")
+"""How a plugin can be: not open counts as probing."""
+
 ENDPOINTS = ("jobs", "job", "events", "checkpoints", "file")
 PHASES = ("discovery", "look")
 
@@ -156,6 +159,13 @@ class PluginFamilies:
             prefix + "circuit_open",
             "Whether deliveries are held back: probing, paused, or not open.",
         )
+        self.state = Gauge(
+            prefix + "state",
+            "1 for the state that the plugin is in, 0 for the others; not open counts "
+            "as probing.",
+            ("plugin", "state"),
+            registry=to,
+        )
         self.dwell = Histogram(
             prefix + "dwell_seconds",
             "From an event's commit to its delivery, in seconds.",
@@ -188,6 +198,8 @@ class PluginFamilies:
             self.failed.labels(plugin, reason)
         for reason in DROPS:
             self.dropped.labels(plugin, reason)
+        for state in STATES:
+            self.state.labels(plugin, state)
 
 
 class ProcessFamilies:

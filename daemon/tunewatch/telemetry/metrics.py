@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from prometheus_client import (
@@ -21,6 +22,7 @@ from tunewatch.telemetry.families import (
     DROPS,
     FAILURES,
     FAULTS,
+    STATES,
     CallFamilies,
     PluginFamilies,
     PollFamilies,
@@ -175,10 +177,18 @@ class Telemetry:
         else:
             self._plugins.oldest.remove_by_labels({"plugin": plugin})
 
-    def plugin_asked(self, plugin: str, is_up: Callable[[], bool]) -> None:
-        """Ask at each scrape whether a plugin takes events: it turns at any moment."""
+    def plugin_asked(
+        self, plugin: str, is_up: Callable[[], bool], state: Callable[[], str]
+    ) -> None:
+        """Ask at each scrape whether a plugin takes events, and which state it is in.
+
+        It turns at any moment. `state` returns one of `STATES`.
+        """
         circuit = self._plugins.circuit.labels(plugin)
         circuit.set_function(lambda: 0.0 if is_up() else 1.0)
+        for one in STATES:
+            gauge = self._plugins.state.labels(plugin, one)
+            gauge.set_function(partial(_is_in, state, one))
 
     # --- the process -------------------------------------------------------------
 
@@ -195,6 +205,10 @@ class Telemetry:
     def state_written(self) -> None:
         """Say that something was committed."""
         self._process.written.set(self._now())
+
+
+def _is_in(state: Callable[[], str], one: str) -> float:
+    return float(state() == one)
 
 
 def _closed(word: str, known: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ class PartState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: str  #: up, down, probing, paused, standby …
     reason: str | None = None
     since: float | None = None  #: unix seconds
+    retry_at: float | None = None  #: unix seconds of the next probe
 
 
 class Readiness(Struct, frozen=True, kw_only=True):

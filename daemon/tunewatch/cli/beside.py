@@ -1,0 +1,49 @@
+"""Ask the running daemon for something: a row that it takes within a second.
+
+The store is opened to write beside the daemon, without the lock that it holds; nothing
+but requests is written this way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tunewatch.cli.exits import USAGE, Quit
+from tunewatch.config import DaemonSettings, Settings
+from tunewatch.store.carrier import Carrier
+
+
+@asynccontextmanager
+async def beside(daemon: DaemonSettings) -> AsyncIterator[Carrier]:
+    """Open the store to write requests.
+
+    Raises StoreUnusable if there is no store of this version yet.
+    """
+    from tunewatch.store.address import sqlite_path
+    from tunewatch.store.reading import open_to_read
+    from tunewatch.store.sqlite import sqlite_carrier
+
+    password = None if daemon.password is None else daemon.password.get
+    async with open_to_read(daemon.state, password=password):
+        pass  # only to refuse what is not a store of this version
+    path = sqlite_path(daemon.state)
+    if path is not None:
+        async with sqlite_carrier(path) as carrier:
+            yield carrier
+    else:
+        from tunewatch.store.postgres import postgres_carrier
+
+        async with postgres_carrier(daemon.state, password=password) as carrier:
+            yield carrier
+
+
+def expect_plugin(settings: Settings, name: str) -> None:
+    """Raise Quit, with the closest known name, unless a plugin is configured."""
+    from tunewatch.settings import closest
+
+    if name not in settings.plugins:
+        meant = closest(name, settings.plugins)
+        known = ", ".join(settings.plugins)
+        hint = f"did you mean {meant}?" if meant else f"configured are {known}"
+        raise Quit(USAGE, f"there is no plugin {name} in the configuration; {hint}")
