@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -58,6 +59,24 @@ async def open_at_last(daemon: Running, value: float) -> None:
     await eventually(is_shown, f"the circuit is {value} in /metrics")
 
 
+async def states(daemon: Running) -> set[str]:
+    """Return the states that the metrics say ops is in."""
+    series = 'tunewatch_plugin_state{plugin="ops",state="'
+    metrics = await daemon.metrics()
+    return {
+        name.removeprefix(series).removesuffix('"}')
+        for name, value in metrics.items()
+        if name.startswith(series) and value == 1
+    }
+
+
+async def attempts(daemon: Running) -> list[dict[str, Any]]:
+    """Return the attempts to deliver to ops, newest first."""
+    done = await daemon.cli("deliveries", "--plugin", "ops", "-o", "json")
+    found: list[dict[str, Any]] = json.loads(done.out)["data"]
+    return found
+
+
 async def test_a_person_pauses_a_plugin_and_nothing_is_lost_until_it_goes_on(scene):
     daemon, api, receiver = scene
     done = await daemon.cli("plugins", "pause", "ops")
@@ -91,9 +110,17 @@ async def test_a_receiver_that_is_gone_pauses_its_plugin_also_after_a_restart(sc
     receiver.usual = Reply(status=410)
     job = api.add_job(project="project-0", steps=10, outcome="cancelled")
     said = await daemon.logged("plugin.paused", plugin="ops")
+    assert said["level"] == "warning"
     assert "410" in said["reason"]
     await open_at_last(daemon, 1)
-    assert (await row(daemon))["state"] == "paused"
+    assert await states(daemon) == {"paused"}
+    part = await daemon.part("plugins", "ops")
+    assert (part["state"], part["reason"]) == ("paused", said["reason"])
+    shown = await row(daemon)
+    assert (shown["state"], shown["reason"]) == ("paused", said["reason"])
+    [attempt] = await attempts(daemon)
+    assert (attempt["outcome"], attempt["status"]) == ("paused", 410)
+    assert attempt["reason"] == said["reason"]
     assert len(receiver.received) == 1
     assert await daemon.stop() == 0
     receiver.usual = Reply(status=200)
@@ -107,6 +134,68 @@ async def test_a_receiver_that_is_gone_pauses_its_plugin_also_after_a_restart(sc
             within=30,
         )
         assert {one.json()["data"]["id"] for one in got} == {job.id}
+        assert await again.stop() == 0
+
+
+async def test_a_receiver_in_trouble_is_shown_as_probed_with_the_reason_and_when(scene):
+    daemon, api, receiver = scene
+    receiver.usual = Reply(status=503)
+    api.add_job(project="project-0", steps=10, outcome="cancelled")
+    said = await daemon.logged("plugin.trouble_began", plugin="ops")
+    assert "503" in said["reason"]
+
+    async def is_shown() -> bool:
+        return (await row(daemon))["state"] == "probing"
+
+    await eventually(is_shown, "the command line shows it")
+    part, shown = await daemon.part("plugins", "ops"), await row(daemon)
+    assert (part["state"], part["reason"]) == ("probing", said["reason"])
+    assert shown["reason"] == said["reason"]
+    assert shown["retry_at"] == pytest.approx(part["retry_at"], abs=70)
+    assert await states(daemon) == {"probing"}
+    assert {one["status"] for one in await attempts(daemon)} == {503}
+    table = (await daemon.cli("plugins")).out
+    assert "NEXT PROBE" in table
+    receiver.usual = Reply(status=200)
+    await daemon.logged("plugin.trouble_ended", plugin="ops")
+
+    async def is_up() -> bool:
+        return (await row(daemon))["state"] == "up"
+
+    await eventually(is_up, "the command line shows that it is over")
+    assert await states(daemon) == {"up"}
+    assert await daemon.stop() == 0
+    done = await daemon.cli("plugins")
+    assert "no daemon runs" in done.err
+
+
+async def test_a_redelivery_that_was_asked_for_outlives_the_daemon(scene):
+    daemon, api, receiver = scene
+    job = api.add_job(project="project-0", steps=10, outcome="cancelled")
+    first = await receiver.wait_until(
+        lambda got: bool(got) and got[-1].json()["type"].endswith("cancelled"),
+        within=30,
+    )
+    told = [one.json()["id"] for one in first]
+    await daemon.cli("plugins", "pause", "ops")
+    await eventually(lambda: is_paused(daemon), "it is paused")
+    asked = await daemon.cli(
+        *("redeliver", "--plugin", "ops", "--job", job.id, "--since", "1h"), "--no-wait"
+    )
+    assert asked.code == 0, asked.err
+    await daemon.logged("redelivery.taken_up", plugin="ops")
+    assert await daemon.stop(signal.SIGKILL) != 0
+    async with running(daemon.program) as again:
+        await again.cli("plugins", "resume", "ops")
+        await receiver.wait_until(lambda got: len(got) >= 2 * len(told), within=30)
+        assert [one.json()["id"] for one in receiver.received] == told * 2
+
+        async def is_over() -> bool:
+            done = await again.cli("redeliver", "--list", "-o", "json")
+            [listed] = json.loads(done.out)["data"]
+            return (listed["accepted"], listed["left"]) == (len(told), 0)
+
+        await eventually(is_over, "the record says that it is over")
         assert await again.stop() == 0
 
 

@@ -251,12 +251,12 @@ class Desk:
 
     @asynccontextmanager
     async def dispatching(
-        self, *gates: Gate, grace: float = 5.0, **more: Any
+        self, *gates: Gate, grace: float = 5.0, within: float = 60.0, **more: Any
     ) -> AsyncIterator[Dispatcher]:
         """Run a dispatcher; it is stopped cleanly at the end of the block."""
         stop = asyncio.Event()
         dispatcher = self.dispatcher(*gates, **more)
-        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(within), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(dispatcher.run(stop, grace=grace))
             await until(lambda: dispatcher.loaded.is_set() or running.done())
             try:

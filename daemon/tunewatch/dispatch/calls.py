@@ -142,11 +142,13 @@ def _fit(receipt: object) -> Receipt | None:
     """Return a receipt as it can be kept and shown, None for anything else."""
     if not isinstance(receipt, Receipt):
         return None  # a plugin may return what it likes
-    status: object = receipt.status
-    answer: object = receipt.answer
+    status: Any = receipt.status
+    answer: Any = receipt.answer
     is_status = type(status) is int and status in _STATUSES
+    if is_status and answer == "":
+        return receipt  # as it is nearly always
     text = answer if isinstance(answer, str) else ""
-    return Receipt(status if is_status else None, _harmless(text))  # type: ignore[arg-type]
+    return Receipt(status if is_status else None, _harmless(text))
 
 
 def _harmless(text: str) -> str:
