@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import subprocess
 import tomllib
 
@@ -187,9 +188,13 @@ def test_jobs_can_be_filtered_and_paged(stocked):
     assert "ftjob-done" in stocked("jobs", "--status", "succeeded").out
     assert "ftjob-run" not in stocked("jobs", "--status", "succeeded").out
     page = stocked("jobs", "--limit", "1")
-    assert "--after ftjob-run" in page.err
-    following = stocked("jobs", "--limit", "1", "--after", "ftjob-run")
-    assert "ftjob-done" in following.out
+    assert "there are more: --after at_" in page.err
+    for after in (re.findall(r"at_\w+", page.err)[0], "ftjob-run"):
+        following = stocked("jobs", "--limit", "1", "--after", after)
+        assert "ftjob-done" in following.out
+    unknown = stocked("jobs", "--after", "ftjob-nope")
+    assert unknown.code == 2
+    assert "after: there is no job ftjob-nope" in unknown.err
     assert len(stocked("jobs", "--source", "other").out.splitlines()) == 2
 
 
@@ -217,7 +222,7 @@ def test_one_job_is_shown_in_full(stocked):
 def test_a_job_that_nobody_knows_is_a_usage_error(stocked):
     done = stocked("show", "ftjob-nope")
     assert done.code == 2
-    assert "there is no job ftjob-nope in the store" in done.err
+    assert "there is no job ftjob-nope" in done.err
 
 
 def test_a_job_known_to_two_realms_asks_for_the_source(stocked):

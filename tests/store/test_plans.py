@@ -25,7 +25,9 @@ from support.stores import (
 )
 from tunewatch.model import MetricPoint
 from tunewatch.store import schema
+from tunewatch.store.event_pages import EventsWanted
 from tunewatch.store.missed import events_after
+from tunewatch.store.told import Spot
 
 BIG = "job|event|entry|point|checkpoint|tombstone|dead_letter"
 """Tables that grow. The others have a row per source, plugin or lane in trouble."""
@@ -103,6 +105,11 @@ async def everything_hot(desk: Desk) -> None:
     )
     await store.reads.snapshot("research", "j7")
     await store.reads.find("j7", source="research")
+    await store.reads.find("j7")
+    wanted = EventsWanted(since=T0 - 1e6, before=T0 + 1e6)
+    await store.reads.told(wanted, limit=10, after=50)
+    await store.reads.told(EventsWanted(jobs=[7]), limit=10)
+    await store.reads.is_spot(Spot(7, "evt_x"))
     await store.reads.events(after=50, limit=10)
     await store.reads.events(after=50, limit=10, source="research")
     await store.reads.events(after=50, limit=10, job_key=7)

@@ -22,6 +22,7 @@ from support.stores import (
 from tunewatch.plugin import Derived
 from tunewatch.store import schema
 from tunewatch.store.journal import append_derived
+from tunewatch.store.searching import MOST_EXAMINED, JobsWanted
 
 
 @pytest.fixture
@@ -39,16 +40,18 @@ async def test_jobs_are_listed_newest_first_in_pages(desk):
     while True:
         page = await reads.jobs(limit=2, after=after)
         seen += [row.job.id for row in page.rows]
-        after = seen[-1]
+        after = page.next
         if not page.has_more:
             break
     assert seen == ["j4", "j3", "j2", "j1", "j0"]
-    assert (await reads.jobs(after="nobody")).rows == []
 
 
 async def test_jobs_are_filtered(desk):
-    await desk.saw("a", raw=raw_job("a"))
-    await desk.saw("b", raw=raw_job("b", "failed"), silent=True)
+    family = {"suffix": "fr", "metadata": {"team": "x", "run": "7"}}
+    await desk.saw("a", raw=raw_job("a", model="gpt-4.1-nano", **family))
+    ended = raw_job("b", "failed", created_at=int(T0) + 5, finished_at=int(T0) + 60)
+    await desk.saw("b", raw=ended, silent=True)
+    await choose(desk, "a", "provisional")
     reads = desk.store.reads
     for filters, expected in (
         ({"status": "failed"}, ["b"]),
@@ -56,9 +59,40 @@ async def test_jobs_are_filtered(desk):
         ({"settled": True}, ["b"]),
         ({"source": "research"}, ["b", "a"]),
         ({"source": "nobody"}, []),
+        ({"model": "gpt-4.1-nano"}, ["a"]),
+        ({"model": "gpt-4.?-*"}, ["a"]),
+        ({"suffix": "fr"}, ["a"]),
+        ({"suffix": "f"}, []),
+        ({"metadata": {"team": "x"}}, ["a"]),
+        ({"metadata": {"team": "x", "run": "8"}}, []),
+        ({"decision": "provisional"}, ["a"]),
+        ({"decision": "final"}, []),
+        ({"decision": "none"}, ["b"]),
+        ({"created_since": int(T0) + 5}, ["b"]),
+        ({"created_before": int(T0) + 5}, ["a"]),
+        ({"finished_since": int(T0) + 60}, ["b"]),
+        ({"finished_since": int(T0) + 61}, []),
+        ({"finished_before": int(T0) + 61}, ["b"]),
+        ({"finished_before": int(T0) + 60}, []),
     ):
-        page = await reads.jobs(**filters)
+        page = await reads.jobs(JobsWanted(**filters))
         assert [row.job.id for row in page.rows] == expected, filters
+
+
+async def test_a_page_of_jobs_that_are_rare_costs_no_more_than_another(tmp_path):
+    async with open_desk(f"sqlite:///{tmp_path / 'large.db'}") as desk:
+        await desk.saw("needle", raw=raw_job("needle", suffix="rare", created_at=1))
+        hay = [
+            desk.look(f"j{n}", raw=raw_job(f"j{n}", created_at=2 + n), silent=True)
+            for n in range(MOST_EXAMINED + 1)
+        ]
+        await desk.commit(*hay)
+        reads, wanted = desk.store.reads, JobsWanted(suffix="rare")
+        first = await reads.jobs(wanted, limit=1)
+        assert (first.rows, first.has_more) == ([], True)
+        second = await reads.jobs(wanted, limit=1, after=first.next)
+    assert [row.job.id for row in second.rows] == ["needle"]
+    assert not second.has_more
 
 
 async def test_a_row_tells_where_a_job_is(desk):
@@ -150,21 +184,6 @@ async def choose(desk: Desk, job_id: str, decision: str) -> None:
             [derived],
         )
     )
-
-
-async def test_the_newest_choice_of_a_family_is_the_final_one(desk):
-    for n, decision in enumerate(["final", "final", "provisional"]):
-        job_id = f"j{n}"
-        created = int(T0) + n
-        fields = {"suffix": "fr", "metadata": {"team": "x"}, "created_at": created}
-        raw = raw_job(job_id, "succeeded", **fields)
-        await desk.saw(job_id, raw=raw, silent=True)
-        await choose(desk, job_id, decision)
-    newest = desk.store.reads.newest_chosen
-    assert (await newest(suffix="fr")).job.id == "j1"
-    assert (await newest(metadata={"team": "x"})).job.id == "j1"
-    assert await newest(suffix="de") is None
-    assert await newest(metadata={"team": "x", "run": "7"}) is None
 
 
 async def test_events_are_read_by_position_job_and_type(desk):

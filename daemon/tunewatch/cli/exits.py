@@ -59,6 +59,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _known(error: BaseException) -> tuple[int, str] | None:
     # Here, not above: nobody pays for these imports unless something went wrong.
+    from tunewatch.api.faults import Ambiguous, NotAnswered
     from tunewatch.settings import ConfigError, NoSuchKind
     from tunewatch.sources.contract import SourceFault
     from tunewatch.store.records import StoreFault
@@ -67,6 +68,10 @@ def _known(error: BaseException) -> tuple[int, str] | None:
     match error:
         case Quit():
             return error.code, error.reason
+        case Ambiguous():
+            return USAGE, f"{error.reason}; say which with --source"
+        case NotAnswered():
+            return USAGE, error.reason
         case ConfigError() | NoSuchKind():
             return USAGE, str(error)
         case CannotListen():

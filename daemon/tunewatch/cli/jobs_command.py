@@ -1,16 +1,23 @@
-"""`tunewatch jobs`: what the store knows, newest first."""
+"""`tunewatch jobs`: what is known, newest first."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from tunewatch.cli.options import config_option, output_option, source_option
-from tunewatch.cli.output import moment, print_data, print_table
-from tunewatch.model import job_object
-from tunewatch.plugin import JobRow
+from tunewatch.api.answers import JobAnswer
+from tunewatch.api.asked import JobsAsked
+from tunewatch.cli.options import (
+    Where,
+    metadata_option,
+    output_option,
+    pairs_of,
+    source_option,
+    where_options,
+)
+from tunewatch.cli.output import Cell, moment, print_data, print_table
+from tunewatch.model import Selection
 
 COLUMNS = (
     "job",
@@ -30,81 +37,61 @@ COLUMNS = (
 @source_option
 @click.option("--status", help="Only jobs in this status, as the API says it.")
 @click.option("--settled/--unsettled", default=None, help="Only those, or the others.")
+@click.option("--model", help="Only jobs of this base model: its name, or a glob.")
+@click.option("--suffix", help="Only jobs with this suffix.")
+@metadata_option("Only jobs with this metadata; can be repeated.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 @click.option("--after", metavar="JOB", help="Only jobs older than this one.")
 @output_option
-@config_option
+@where_options
 def command(
     *,
-    source: str | None,
-    status: str | None,
-    settled: bool | None,
+    where: Where,
+    pairs: tuple[str, ...],
     limit: int,
-    after: str | None,
     form: str,
-    config_path: Path | None,
+    **wanted: Any,
 ) -> None:
     """List fine-tuning jobs, newest first."""
-    from tunewatch.cli.reading import read
+    from tunewatch.cli.reading import read, some_jobs
 
-    page = read(
-        config_path,
-        lambda reader: reader.jobs(
-            source=source, status=status, settled=settled, limit=limit, after=after
-        ),
-    )
+    asked = JobsAsked(metadata=pairs_of(pairs), **wanted)
+    found, following = read(where, lambda reading: some_jobs(reading, asked, limit))
     if form != "table":
-        found = [row_object(row) for row in page.rows]
-        return print_data({"data": found, "has_more": page.has_more}, form)
-    print_table(COLUMNS, [_cells(row) for row in page.rows])
-    if page.has_more:
-        last = page.rows[-1].job.id
-        click.echo(f"there are more: --after {last}, or a higher --limit", err=True)
+        more = {"has_more": following is not None, "next": following}
+        return print_data({"data": found, **more}, form)
+    print_table(COLUMNS, [_cells(one) for one in found])
+    if following is not None:
+        click.echo(
+            f"there are more: --after {following}, or a higher --limit", err=True
+        )
     return None
 
 
-def row_object(row: JobRow) -> dict[str, Any]:
-    """Return a row of the overview as plain data."""
-    return {
-        "source": row.source,
-        "realm": row.realm,
-        "job": job_object(row.job),
-        "settled": row.settled,
-        "started_at": row.started_at,
-        "status_changed_at": row.status_changed_at,
-        "last_event_at": row.last_event_at,
-        "step": row.step,
-        "total_steps": row.total_steps,
-        "latest": dict(row.latest),
-        "selection": row.selection,
-    }
-
-
-def progress(row: JobRow) -> str | None:
+def progress(step: int | None, total_steps: int | None) -> str | None:
     """Return how far a job is: `12/90`."""
-    if row.step is None:
+    if step is None:
         return None
-    return f"{row.step}/{row.total_steps}" if row.total_steps else str(row.step)
+    return f"{step}/{total_steps}" if total_steps else str(step)
 
 
-def _cells(row: JobRow) -> tuple[str | float | None, ...]:
+def _cells(one: JobAnswer) -> tuple[Cell, ...]:
     return (
-        row.job.id,
-        row.source,
-        row.job.status,
-        row.job.model,
-        row.job.suffix,
-        moment(row.job.created_at),
-        progress(row),
-        row.latest.get("train_loss"),
-        row.latest.get("full_valid_loss", row.latest.get("valid_loss")),
-        _best(row),
+        one.id,
+        one.source,
+        one.status,
+        one.job.get("model"),
+        one.job.get("suffix"),
+        moment(one.job.get("created_at")),
+        progress(one.step, one.total_steps),
+        one.latest.get("train_loss"),
+        one.latest.get("full_valid_loss", one.latest.get("valid_loss")),
+        _best(one.selection),
     )
 
 
-def _best(row: JobRow) -> str | None:
+def _best(selection: Selection | None) -> str | None:
     """Return the step of the chosen checkpoint, `~` before it while provisional."""
-    selection = row.selection
     checkpoint = selection.data.get("checkpoint") if selection else None
     if selection is None or not isinstance(checkpoint, dict):
         return None

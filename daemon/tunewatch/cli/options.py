@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -62,6 +65,57 @@ def chosen_config(given: Path | None) -> Path | None:
     return before
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Who is asked: the store that a configuration names, or a daemon at a URL."""
+
+    config: Path | None
+    url: str | None
+    token_file: Path | None
+
+
+def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command that reads take --url and --token-file beside --config."""
+
+    @click.option(
+        "--url",
+        envvar="TUNEWATCH_URL",
+        show_envvar=True,
+        help="Ask the daemon there instead of its store, as http://127.0.0.1:9478.",
+    )
+    @click.option(
+        "--token-file",
+        envvar="TUNEWATCH_TOKEN_FILE",
+        show_envvar=True,
+        type=click.Path(path_type=Path),
+        help="The file with its token; else $TUNEWATCH_TOKEN.",
+    )
+    @config_option
+    @functools.wraps(command)
+    def asking(
+        *args: Any,
+        url: str | None,
+        token_file: Path | None,
+        config_path: Path | None,
+        **kwargs: Any,
+    ) -> Any:
+        config = chosen_config(config_path)
+        where = Where(config, _url_beside(config, url), token_file)
+        return command(*args, where=where, **kwargs)
+
+    return asking
+
+
+def _url_beside(config: Path | None, url: str | None) -> str | None:
+    """Return the URL, unless a configuration was named and the URL was not."""
+    if config is None or not url:
+        return url or None
+    given = click.get_current_context().get_parameter_source("url")
+    if given is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--config names a store and --url a daemon: keep one")
+    return None
+
+
 def output_option(command: CommandT) -> CommandT:
     """Let a command take -o table|json|yaml."""
     return click.option(
@@ -78,3 +132,21 @@ def output_option(command: CommandT) -> CommandT:
 def source_option(command: CommandT) -> CommandT:
     """Let a command take --source."""
     return click.option("--source", help="Only jobs of this source.")(command)
+
+
+def metadata_option(about: str) -> Callable[[CommandT], CommandT]:
+    """Let a command take --metadata KEY=VALUE, again and again; see `pairs_of`."""
+    return click.option(
+        "--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help=about
+    )
+
+
+def pairs_of(given: tuple[str, ...]) -> dict[str, str]:
+    """Return the metadata that was given. Raises UsageError."""
+    found = {}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise click.UsageError("--metadata wants KEY=VALUE")
+        found[key] = value
+    return found

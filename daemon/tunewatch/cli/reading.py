@@ -1,44 +1,71 @@
-"""Read the store for a command, beside a running daemon or without one."""
+"""Ask for a command: the store, beside a running daemon or without one, or a daemon.
+
+Both are `api.Reading`: no command knows which of them it asks.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from tunewatch.cli.exits import USAGE, Quit
-from tunewatch.cli.settings import load_daemon
-from tunewatch.store.overview import FoundJob
-from tunewatch.store.reading import open_reader
-from tunewatch.store.reads import Reader
+from msgspec.structs import replace
+
+from tunewatch.api.answers import JobAnswer
+from tunewatch.api.asked import MOST, JobsAsked
+from tunewatch.api.reading import Reading
+from tunewatch.cli.options import Where
 
 T = TypeVar("T")
 
 
-def read(given: Path | None, ask: Callable[[Reader], Awaitable[T]]) -> T:
-    """Return what a question to the store is answered. Raises StoreFault."""
-    daemon = load_daemon(given)
-    password = None if daemon.password is None else daemon.password.get
+def read(where: Where, ask: Callable[[Reading], Awaitable[T]]) -> T:
+    """Return what a question is answered.
+
+    Raises StoreFault, NotAnswered, and Quit if a daemon cannot be asked.
+    """
 
     async def answered() -> T:
-        async with open_reader(daemon.state, password=password) as reader:
-            return await ask(reader)
+        async with opened(where) as reading:
+            return await ask(reading)
 
     return asyncio.run(answered())
 
 
-def only(found: Sequence[FoundJob], job_id: str) -> FoundJob:
-    """Return the one job that was found. Raises Quit if it is none or several."""
-    if not found:
-        raise Quit(
-            USAGE, f"there is no job {job_id} in the store; `tunewatch jobs` lists them"
-        )
-    if len(found) > 1:
-        sources = ", ".join(sorted(one.source for one in found))
-        raise Quit(
-            USAGE,
-            f"job {job_id} is known to more than one source: {sources}; say which "
-            "with --source",
-        )
-    return found[0]
+@asynccontextmanager
+async def opened(where: Where) -> AsyncIterator[Reading]:
+    """Open whom to ask."""
+    if where.url is not None:
+        # Here, not above: who reads the store has no need of an HTTP client.
+        from tunewatch.cli.remote import remote
+
+        async with remote(where, os.environ) as asked:
+            yield asked
+        return
+    from tunewatch.api.stored import Stored
+    from tunewatch.cli.settings import load_daemon
+    from tunewatch.store.reading import open_reader
+
+    daemon = load_daemon(where.config)
+    password = None if daemon.password is None else daemon.password.get
+    async with open_reader(daemon.state, password=password) as reader:
+        yield Stored(reader)
+
+
+async def some_jobs(
+    reading: Reading, asked: JobsAsked, most: int
+) -> tuple[list[JobAnswer], str | None]:
+    """Return up to so many jobs, and where to go on if there are more.
+
+    A page may be short although there are more: it is gone on until there are enough.
+    """
+    found: list[JobAnswer] = []
+    while True:
+        limit = min(most - len(found), MOST)
+        page = await reading.jobs(replace(asked, limit=limit))
+        found += page.data
+        if page.next is None or len(found) == most:
+            return found, page.next
+        asked = replace(asked, after=page.next)

@@ -2,83 +2,102 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
+from msgspec.structs import replace
 
-from tunewatch.cli.jobs_command import progress, row_object
-from tunewatch.cli.options import config_option, output_option, source_option
+from tunewatch.api.answers import BestAnswer, JobAnswer
+from tunewatch.api.asked import OneJobAsked, PointsAsked
+from tunewatch.api.reading import Reading
+from tunewatch.api.representing import best_answer
+from tunewatch.cli.jobs_command import progress
+from tunewatch.cli.options import Where, output_option, source_option, where_options
 from tunewatch.cli.output import Cell, moment, print_data, print_facts, print_table
-from tunewatch.model import Checkpoint, MetricPoint, Selection, checkpoint_object
-from tunewatch.plugin import JobRow
-from tunewatch.store.overview import FoundJob
-from tunewatch.store.reads import Reader
+from tunewatch.events.catalogue import PointObject
+
+Checkpoints = tuple[dict[str, Any], ...]
 
 
 @click.command()
 @click.argument("job")
 @source_option
 @output_option
-@config_option
-def command(job: str, source: str | None, form: str, config_path: Path | None) -> None:
+@where_options
+def command(job: str, source: str | None, form: str, where: Where) -> None:
     """Show one job in full: facts, latest metrics, checkpoints, the choice."""
-    from tunewatch.cli.reading import only, read
+    from tunewatch.cli.reading import read
 
     async def ask(
-        reader: Reader,
-    ) -> tuple[FoundJob, list[MetricPoint], list[Checkpoint]]:
-        found = only(await reader.find(job, source=source), job)
-        points = await reader.points(found.key) if form != "table" else []
-        return found, points, await reader.checkpoints(found.key)
+        reading: Reading,
+    ) -> tuple[JobAnswer, list[PointObject], Checkpoints]:
+        found = await reading.job(job, OneJobAsked(source=source))
+        of_it = OneJobAsked(source=found.source)
+        points = [] if form == "table" else await _points(reading, found)
+        return found, points, (await reading.checkpoints(job, of_it)).data
 
-    found, points, checkpoints = read(config_path, ask)
+    found, points, checkpoints = read(where, ask)
     if form == "table":
-        return _print(found.row, checkpoints)
-    told = row_object(found.row)
-    told["points"] = points
-    told["checkpoints"] = [checkpoint_object(one, job) for one in checkpoints]
-    return print_data(told, form)
+        return _print(found, checkpoints)
+    told = msgspec.to_builtins(found)
+    return print_data({**told, "points": points, "checkpoints": checkpoints}, form)
 
 
-def _print(row: JobRow, checkpoints: list[Checkpoint]) -> None:
-    print_facts({**_facts(row), **_chosen(row.selection)})
-    if row.latest:
+async def _points(reading: Reading, of: JobAnswer) -> list[PointObject]:
+    asked = PointsAsked(source=of.source)
+    found: list[PointObject] = []
+    while True:
+        page = await reading.points(of.id, asked)
+        found += page.data
+        if not page.has_more:
+            return found
+        asked = replace(asked, after=found[-1].n)
+
+
+def _print(found: JobAnswer, checkpoints: Checkpoints) -> None:
+    print_facts({**_facts(found), **_chosen(found)})
+    if found.latest:
         click.echo()
-        latest = sorted(row.latest.items())
-        print_table(("metric", "latest"), latest)
+        print_table(("metric", "latest"), sorted(found.latest.items()))
     if checkpoints:
         click.echo()
-        keys = sorted({key for one in checkpoints for key in one.metrics})
+        keys = sorted({key for one in checkpoints for key in one["metrics"]})
         print_table(
             ("checkpoint", "step", "created", *keys, "model"),
             [_checkpoint(one, keys) for one in checkpoints],
         )
 
 
-def _facts(row: JobRow) -> dict[str, Cell]:
-    job, error = row.job, row.job.error
+def _facts(found: JobAnswer) -> dict[str, Cell]:
+    job, error = found.job, found.job.get("error") or {}
+    said = (error.get("code"), error.get("message"))
     return {
-        "job": job.id,
-        "source": row.source,
-        "realm": row.realm,
-        "status": job.status,
-        "settled": "yes" if row.settled else "no",
-        "error": " ".join(filter(None, (error.code, error.message))) if error else None,
-        "base model": job.model,
-        "fine-tuned model": job.fine_tuned_model,
-        "method": job.training_method,
-        "suffix": job.suffix,
-        "metadata": _pairs(job.metadata),
-        "hyperparameters": _pairs(job.hyperparameters),
-        "training file": job.training_file,
-        "validation file": job.validation_file,
-        "created": moment(job.created_at),
-        "started": moment(row.started_at),
-        "finished": moment(job.finished_at),
-        "progress": progress(row),
-        "trained tokens": job.trained_tokens,
+        "job": found.id,
+        "source": found.source,
+        "realm": found.realm,
+        "status": found.status,
+        "settled": "yes" if found.settled else "no",
+        "error": " ".join(filter(None, said)) or None,
+        "base model": job.get("model"),
+        "fine-tuned model": job.get("fine_tuned_model"),
+        "method": _method(job),
+        "suffix": job.get("suffix"),
+        "metadata": _pairs(job.get("metadata")),
+        "hyperparameters": _pairs(job.get("hyperparameters")),
+        "training file": job.get("training_file"),
+        "validation file": job.get("validation_file"),
+        "created": moment(job.get("created_at")),
+        "started": moment(found.started_at),
+        "finished": moment(job.get("finished_at")),
+        "progress": progress(found.step, found.total_steps),
+        "trained tokens": job.get("trained_tokens"),
     }
+
+
+def _method(job: dict[str, Any]) -> str:
+    kind = (job.get("method") or {}).get("type")
+    return kind if isinstance(kind, str) and kind else "supervised"
 
 
 def _pairs(mapping: dict[str, Any] | None) -> str | None:
@@ -87,21 +106,21 @@ def _pairs(mapping: dict[str, Any] | None) -> str | None:
     return ", ".join(f"{key}={value}" for key, value in mapping.items())
 
 
-def _chosen(selection: Selection | None) -> dict[str, Cell]:
-    if selection is None:
+def _chosen(found: JobAnswer) -> dict[str, Cell]:
+    if found.selection is None:
         return {}
-    data = selection.data
-    checkpoint = data.get("checkpoint")
-    if not isinstance(checkpoint, dict):
-        why = " ".join(filter(None, (data.get("reason"), data.get("detail"))))
+    best: BestAnswer = best_answer(found)
+    if best.checkpoint is None:
+        why = " ".join(filter(None, (best.reason, best.detail)))
         return {"best checkpoint": f"none: {why}"}
     return {
-        "best checkpoint": f"step {checkpoint.get('step_number')} "
-        f"({data.get('decision')}, {data.get('metric')} = {data.get('value')})",
-        "best model": checkpoint.get("fine_tuned_model_checkpoint"),
+        "best checkpoint": f"step {best.checkpoint.get('step_number')} "
+        f"({best.decision}, {best.metric} = {best.value})",
+        "best model": best.model,
     }
 
 
-def _checkpoint(one: Checkpoint, keys: list[str]) -> tuple[Cell, ...]:
-    metrics = tuple(one.metrics.get(key) for key in keys)
-    return (one.id, one.step, moment(one.created_at), *metrics, one.model)
+def _checkpoint(one: dict[str, Any], keys: list[str]) -> tuple[Cell, ...]:
+    metrics = tuple(one["metrics"].get(key) for key in keys)
+    created, model = moment(one["created_at"]), one["fine_tuned_model_checkpoint"]
+    return (one["id"], one["step_number"], created, *metrics, model)

@@ -1,11 +1,11 @@
-"""Reading what was told and how far it got: events, totals, backlogs.
+"""Reading how far what was told has got: totals and backlogs.
 
 Plain functions over a connection; writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,23 +13,11 @@ from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from tunewatch.plugin import Count
 from tunewatch.store import schema
-from tunewatch.store.schema import counter, dead_letter, mark, position, source
+from tunewatch.store.schema import counter, dead_letter, mark, source
 
 _labels = msgspec.json.Decoder(dict[str, str])
 
 
-class StoredEvent(NamedTuple):
-    """An event as it is kept."""
-
-    position: int
-    id: str
-    type: str
-    source_id: int
-    job_key: int  #: 0: of the source itself
-    sequence: int
-    observed_at: float  #: unix seconds
-    derived: bool
-    body: bytes  #: as it goes over the wire
 
 
 IsWanted = Callable[[str, str, str], bool]
@@ -48,54 +36,6 @@ class Backlog(NamedTuple):
     dead_letters: int  #: open ones
 
 
-_event = select(
-    schema.event.c.position,
-    schema.event.c.id,
-    schema.event.c.type,
-    schema.event.c.source_id,
-    schema.event.c.job_key,
-    schema.event.c.sequence,
-    schema.event.c.observed_at,
-    schema.event.c.derived,
-    schema.event.c.body,
-)
-
-
-def events(
-    connection: Connection,
-    *,
-    after: int,
-    limit: int,
-    source: str | None,
-    job_key: int | None,
-    types: Sequence[str] | None,
-) -> list[StoredEvent]:
-    """See `reads.Reader.events`."""
-    statement = _event.where(schema.event.c.position > after)
-    if source is not None:
-        name = schema.source.c.name == source
-        source_id = connection.scalar(select(schema.source.c.id).where(name))
-        statement = statement.where(schema.event.c.source_id == (source_id or 0))
-    if job_key is not None:
-        statement = statement.where(schema.event.c.job_key == job_key)
-    if types is not None:
-        statement = statement.where(schema.event.c.type.in_(types))
-    ordered = statement.order_by(schema.event.c.position).limit(limit)
-    return [StoredEvent(*row) for row in connection.execute(ordered)]
-
-
-def event(connection: Connection, event_id: str) -> StoredEvent | None:
-    """See `reads.Reader.event`."""
-    statement = _event.where(schema.event.c.id == event_id)
-    row = connection.execute(statement).one_or_none()
-    return None if row is None else StoredEvent(*row)
-
-
-def positions(connection: Connection) -> tuple[int, int]:
-    """See `reads.Reader.positions`."""
-    newest: int = connection.scalar(select(position.c.value)) or 0
-    oldest: int | None = connection.scalar(select(func.min(schema.event.c.position)))
-    return (newest + 1 if newest else 0) if oldest is None else oldest, newest
 
 
 def counts(connection: Connection) -> list[Count]:

@@ -6,10 +6,10 @@ Plain functions over a connection; writes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, and_, or_, select, tuple_
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from tunewatch.diff import JobState
 from tunewatch.model import Checkpoint, Job, JobStatus, MetricPoint, Selection, Snapshot
@@ -25,23 +25,6 @@ _selections = msgspec.json.Decoder(Selection)
 _checkpoints = msgspec.json.Decoder(Checkpoint)
 _metrics = msgspec.json.Decoder(dict[str, float])
 
-_CHUNK = 200
-
-
-class JobPage(NamedTuple):
-    """Some jobs of a list."""
-
-    rows: list[JobRow]
-    has_more: bool
-
-
-class FoundJob(NamedTuple):
-    """Where a job of a given id was found."""
-
-    key: int
-    source: str
-    row: JobRow
-
 
 _overview = select(
     job.c.key,
@@ -51,12 +34,43 @@ _overview = select(
     job.c.state,
     job.c.selection,
     job.c.revision,
+    job.c.removed,
+    job.c.sequence,
     job.c.created_at,
 ).join(source, source.c.id == job.c.source_id)
-_newest_first = (job.c.created_at.desc(), job.c.key.desc())
 
 
-def _row(found: Row[Any]) -> JobRow:
+def rows_of_jobs() -> Select[Any]:
+    """Return the question for everything that `job_row` needs."""
+    return _overview
+
+
+def jobs_of_id(
+    connection: Connection, job_id: str, name: str | None = None
+) -> Select[Any]:
+    """Return the question for the jobs of that id, of all sources or of one.
+
+    By realm and id, which is the index there is: by source it would read all its jobs.
+    """
+    statement = _overview.where(
+        job.c.realm.in_(_realms(connection)), job.c.id == job_id
+    )
+    return statement if name is None else statement.where(source.c.name == name)
+
+
+def _realms(connection: Connection) -> list[str]:
+    """Return every realm: they are few, and each is one step in an index."""
+    realms: list[str] = []
+    following = connection.scalar(select(func.min(job.c.realm)))
+    while following is not None:
+        realms.append(following)
+        above = select(func.min(job.c.realm)).where(job.c.realm > following)
+        following = connection.scalar(above)
+    return realms
+
+
+def job_row(found: Row[Any]) -> JobRow:
+    """Return a job as an overview shows it."""
     state = _states.decode(found.state)
     return JobRow(
         source=found.source,
@@ -78,52 +92,9 @@ def _selection(body: bytes | None) -> Selection | None:
     return _selections.decode(body) if body else None
 
 
-def jobs(
-    connection: Connection,
-    *,
-    source: str | None,
-    status: str | None,
-    settled: bool | None,
-    limit: int,
-    after: str | None,
-) -> JobPage:
-    """See `reads.Reader.jobs`."""
-    statement = _of_source(_overview, connection, source)
-    if status is not None:
-        statement = statement.where(job.c.status == status)
-    if settled is not None:
-        statement = statement.where(job.c.settled if settled else ~job.c.settled)
-    if after is not None:
-        last = select(job.c.created_at, job.c.key).where(job.c.id == after)
-        place = connection.execute(last.limit(1)).one_or_none()
-        if place is None:
-            return JobPage([], has_more=False)
-        statement = statement.where(tuple_(job.c.created_at, job.c.key) < tuple(place))
-    found = connection.execute(statement.order_by(*_newest_first).limit(limit + 1))
-    rows = [_row(one) for one in found]
-    return JobPage(rows[:limit], has_more=len(rows) > limit)
-
-
-def _of_source(
-    statement: Select[Any], connection: Connection, name: str | None
-) -> Select[Any]:
-    if name is None:
-        return statement
-    source_id = connection.scalar(select(source.c.id).where(source.c.name == name))
-    return statement.where(job.c.source_id == (source_id or 0))
-
-
-def find(connection: Connection, job_id: str, name: str | None) -> list[FoundJob]:
-    """See `reads.Reader.find`."""
-    statement = _of_source(_overview.where(job.c.id == job_id), connection, name)
-    found = connection.execute(statement.order_by(job.c.key))
-    return [FoundJob(one.key, one.source, _row(one)) for one in found]
-
-
 def snapshot(connection: Connection, name: str, job_id: str) -> Snapshot | None:
     """See `reads.Reader.snapshot`."""
-    statement = _of_source(_overview.where(job.c.id == job_id), connection, name)
-    found = connection.execute(statement).first()
+    found = connection.execute(jobs_of_id(connection, job_id, name)).first()
     if found is None:
         return None
     state = _states.decode(found.state)
@@ -167,40 +138,7 @@ def window(
         ordered = statement.order_by(*newest_first).limit(limit)
         found.update({row.key: row for row in connection.execute(ordered)})
     newest = sorted(found.values(), key=lambda row: (-row.created_at, -row.key))
-    return [_row(row) for row in newest[:limit]]
-
-
-def newest_chosen(
-    connection: Connection,
-    suffix: str | None,
-    metadata: dict[str, str],
-    name: str | None,
-) -> JobRow | None:
-    """See `reads.Reader.newest_chosen`."""
-    chosen = _overview.where(job.c.settled, job.c.selection.is_not(None))
-    statement = _of_source(chosen, connection, name).order_by(*_newest_first)
-    place: tuple[int, int] | None = None
-    while True:
-        below = statement
-        if place is not None:
-            below = statement.where(tuple_(job.c.created_at, job.c.key) < place)
-        found = connection.execute(below.limit(_CHUNK)).all()
-        for one in found:
-            row = _row(one)
-            if _is_of_family(row.job, suffix, metadata) and _is_final(row):
-                return row
-        if len(found) < _CHUNK:
-            return None
-        place = (found[-1].created_at, found[-1].key)
-
-
-def _is_of_family(one: Job, suffix: str | None, metadata: dict[str, str]) -> bool:
-    has = one.metadata or {}
-    return (suffix is None or one.suffix == suffix) and metadata.items() <= has.items()
-
-
-def _is_final(row: JobRow) -> bool:
-    return row.selection is not None and row.selection.data.get("decision") == "final"
+    return [job_row(row) for row in newest[:limit]]
 
 
 def points(

@@ -6,24 +6,27 @@ neutral form lies beside its raw item.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from tunewatch.model import Checkpoint, MetricPoint, Snapshot
 from tunewatch.plugin import Count, JobRow
-from tunewatch.store import ledger, overview, plugin_states
+from tunewatch.store import ledger, overview, plugin_states, searching, told
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.deliveries import Deliveries
-from tunewatch.store.ledger import Backlog, IsWanted, StoredEvent
-from tunewatch.store.overview import FoundJob, JobPage
+from tunewatch.store.event_pages import EventPage, EventsWanted, page_of_events
+from tunewatch.store.ledger import Backlog, IsWanted
 from tunewatch.store.plugin_states import PluginState
 from tunewatch.store.records import SourceRow
-from tunewatch.store.whereabouts import all_sources
+from tunewatch.store.searching import FoundJob, JobPage, JobsWanted, Place
+from tunewatch.store.told import Spot, StoredEvent
+from tunewatch.store.whereabouts import Outage, all_sources, outages
 
 P = ParamSpec("P")
 T = TypeVar("T")
+EVERY_JOB = JobsWanted()
 
 
 class Reader:
@@ -46,26 +49,21 @@ class Reader:
 
     async def jobs(
         self,
+        wanted: JobsWanted = EVERY_JOB,
         *,
-        source: str | None = None,
-        status: str | None = None,
-        settled: bool | None = None,
         limit: int = 50,
-        after: str | None = None,
+        after: Place | None = None,
     ) -> JobPage:
-        """Return jobs, newest first; `after` is the id of the last one had before."""
-        return await self._read(
-            overview.jobs,
-            source=source,
-            status=status,
-            settled=settled,
-            limit=limit,
-            after=after,
-        )
+        """Return jobs, newest first, those behind a place.
+
+        The page may hold fewer than `limit` although the list goes on: it costs a
+        bounded amount of work.
+        """
+        return await self._read(searching.jobs, wanted, limit=limit, after=after)
 
     async def find(self, job_id: str, *, source: str | None = None) -> list[FoundJob]:
         """Return every job of that id: two realms may know it."""
-        return await self._read(overview.find, job_id, source)
+        return await self._read(searching.find, job_id, source)
 
     async def snapshot(self, source: str, job_id: str) -> Snapshot | None:
         """Return everything known of one job at one revision."""
@@ -91,18 +89,6 @@ class Reader:
             source_ids=source_ids,
         )
 
-    async def newest_chosen(
-        self,
-        *,
-        suffix: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        source: str | None = None,
-    ) -> JobRow | None:
-        """Return the newest settled job of a family that has a final choice."""
-        return await self._read(
-            overview.newest_chosen, suffix, dict(metadata or {}), source
-        )
-
     async def points(
         self, job_key: int, *, after: int = 0, limit: int | None = None
     ) -> list[MetricPoint]:
@@ -124,7 +110,7 @@ class Reader:
     ) -> list[StoredEvent]:
         """Return events above a position, oldest first."""
         return await self._read(
-            ledger.events,
+            told.events,
             after=after,
             limit=limit,
             source=source,
@@ -134,14 +120,39 @@ class Reader:
 
     async def event(self, event_id: str) -> StoredEvent | None:
         """Return one event; None if there is none or retention purged it."""
-        return await self._read(ledger.event, event_id)
+        return await self._read(told.one_event, event_id)
+
+    async def told(
+        self,
+        wanted: EventsWanted,
+        *,
+        limit: int,
+        after: int | None = None,
+        newest_first: bool = False,
+    ) -> EventPage:
+        """Return events beyond a position, oldest first unless asked otherwise.
+
+        The page may hold fewer than `limit`, even none, although there are more: it
+        costs a bounded amount of work and memory, and tells where it stopped.
+        """
+        return await self._read(
+            page_of_events, wanted, limit=limit, after=after, newest_first=newest_first
+        )
+
+    async def is_spot(self, spot: Spot) -> bool:
+        """Whether that event is kept, and where it is said to be."""
+        return await self._read(told.is_spot, spot)
+
+    async def newest_spot(self) -> Spot | None:
+        """Return the place of the newest event that is kept."""
+        return await self._read(told.newest_spot)
 
     async def positions(self) -> tuple[int, int]:
         """Return the position of the oldest event there is, and of the newest taken.
 
         (0, 0) in an empty store; the first is above the second if all were purged.
         """
-        return await self._read(ledger.positions)
+        return await self._read(told.positions)
 
     async def counts(self) -> list[Count]:
         """Return the totals that survive restarts, with `source` among the labels."""
@@ -166,3 +177,7 @@ class Reader:
     async def sources(self) -> list[SourceRow]:
         """Return every source there has been, by id."""
         return await self._read(all_sources)
+
+    async def outages(self) -> dict[int, Outage]:
+        """Return by source whether it is down, as its events told last."""
+        return await self._read(outages)

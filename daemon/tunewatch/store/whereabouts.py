@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import Connection, select
 
 from tunewatch.diff import JobState
@@ -36,6 +37,23 @@ def all_sources(connection: Connection) -> list[SourceRow]:
     """Return every source, by id."""
     rows = connection.execute(select(*SOURCE_COLUMNS).order_by(source.c.id))
     return [SourceRow(*row) for row in rows]
+
+
+class Outage(Struct, frozen=True, kw_only=True):
+    """Whether a source was down when it was last told."""
+
+    down: bool = False
+    since: str | None = None  #: ISO 8601
+    reason: str | None = None
+
+
+_outages = msgspec.json.Decoder(Outage)
+
+
+def outages(connection: Connection) -> dict[int, Outage]:
+    """See `reads.Reader.outages`."""
+    rows = connection.execute(select(source.c.id, source.c.state))
+    return {row.id: _outages.decode(row.state or b"{}") for row in rows}
 
 
 class KnownJob(NamedTuple):

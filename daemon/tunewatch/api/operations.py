@@ -1,0 +1,156 @@
+"""Everything that can be asked, in one table: paths, parameters, answers.
+
+The routes of the server, its OpenAPI document and the client of the command line come
+from here, so that none of them can know another API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from tunewatch.api import answers, asked
+from tunewatch.api.reading import Reading
+
+ROOT = "/api/v1"
+
+Ask: TypeAlias = Callable[[Reading, str, Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One thing to ask for."""
+
+    name: str
+    path: str  #: below `ROOT`; `{id}` names the one it is about
+    about: str
+    asked: type[Struct]
+    answer: type[Struct]
+    ask: Ask
+    is_of_job: bool = False  #: what it answers changes only with a job's version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Special:
+    """Something to ask for whose answer is no type of ours."""
+
+    name: Literal["event", "stream", "openapi"]
+    path: str
+    about: str
+    asked: type[Struct]
+    content_type: str
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        name="list_jobs",
+        path="/jobs",
+        about="jobs, newest first, by filters",
+        asked=asked.JobsAsked,
+        answer=answers.JobList,
+        ask=lambda reading, _id, asked: reading.jobs(asked),
+    ),
+    Operation(
+        name="get_job",
+        path="/jobs/{id}",
+        about="one job; `source` says which, if two sources know a job of that id",
+        asked=asked.OneJobAsked,
+        answer=answers.JobAnswer,
+        ask=lambda reading, job_id, asked: reading.job(job_id, asked),
+        is_of_job=True,
+    ),
+    Operation(
+        name="list_points",
+        path="/jobs/{id}/points",
+        about="its metric points, all or down-sampled",
+        asked=asked.PointsAsked,
+        answer=answers.PointList,
+        ask=lambda reading, job_id, asked: reading.points(job_id, asked),
+        is_of_job=True,
+    ),
+    Operation(
+        name="list_checkpoints",
+        path="/jobs/{id}/checkpoints",
+        about="its checkpoints, by step",
+        asked=asked.OneJobAsked,
+        answer=answers.CheckpointList,
+        ask=lambda reading, job_id, asked: reading.checkpoints(job_id, asked),
+        is_of_job=True,
+    ),
+    Operation(
+        name="get_best",
+        path="/jobs/{id}/best",
+        about="its best checkpoint, or null and the reason",
+        asked=asked.OneJobAsked,
+        answer=answers.BestAnswer,
+        ask=lambda reading, job_id, asked: reading.best(job_id, asked),
+        is_of_job=True,
+    ),
+    Operation(
+        name="list_events_of_job",
+        path="/jobs/{id}/events",
+        about="its events, oldest first",
+        asked=asked.EventsOfJobAsked,
+        answer=answers.EventList,
+        ask=lambda reading, job_id, asked: reading.job_events(job_id, asked),
+    ),
+    Operation(
+        name="list_events",
+        path="/events",
+        about="events, oldest first, by filters",
+        asked=asked.EventsAsked,
+        answer=answers.EventList,
+        ask=lambda reading, _id, asked: reading.events(asked),
+    ),
+    Operation(
+        name="list_sources",
+        path="/sources",
+        about="the sources and how they are",
+        asked=asked.Nothing,
+        answer=answers.SourceList,
+        ask=lambda reading, _id, _asked: reading.sources(),
+    ),
+    Operation(
+        name="list_plugins",
+        path="/plugins",
+        about="the configured plugins and how they are",
+        asked=asked.Nothing,
+        answer=answers.PluginList,
+        ask=lambda reading, _id, _asked: reading.plugins(),
+    ),
+    Operation(
+        name="list_schemas",
+        path="/schemas",
+        about="the JSON Schema of every event type",
+        asked=asked.Nothing,
+        answer=answers.SchemaList,
+        ask=lambda reading, _id, _asked: reading.schemas(),
+    ),
+)
+
+SPECIAL: tuple[Special, ...] = (
+    Special(
+        name="event",
+        path="/events/{id}",
+        about="one event, byte for byte as it was delivered",
+        asked=asked.Nothing,
+        content_type="application/json",
+    ),
+    Special(
+        name="stream",
+        path="/events/stream",
+        about="events as they are committed (server-sent events)",
+        asked=asked.StreamAsked,
+        content_type="text/event-stream",
+    ),
+    Special(
+        name="openapi",
+        path="/openapi.json",
+        about="this API as an OpenAPI 3.1 document",
+        asked=asked.Nothing,
+        content_type="application/json",
+    ),
+)

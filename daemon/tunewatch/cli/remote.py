@@ -1,0 +1,241 @@
+"""A daemon as who answers: `api.Reading` over HTTP.
+
+Turns problem documents back into what they were, and everything else that goes wrong
+into one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import msgspec
+import yarl
+from msgspec import Struct
+
+from tunewatch import __version__
+from tunewatch.api.answers import (
+    BestAnswer,
+    CheckpointList,
+    EventList,
+    JobAnswer,
+    JobList,
+    PluginList,
+    PointList,
+    SchemaList,
+    SourceList,
+)
+from tunewatch.api.asked import (
+    EventsAsked,
+    EventsOfJobAsked,
+    JobsAsked,
+    Nothing,
+    OneJobAsked,
+    PointsAsked,
+)
+from tunewatch.api.faults import Ambiguous, Mistaken, NotThere
+from tunewatch.api.operations import OPERATIONS, ROOT, SPECIAL
+from tunewatch.cli.exits import UNREACHABLE, USAGE, Quit
+from tunewatch.cli.options import Where
+from tunewatch.settings import Secret
+
+CONNECT = 5.0
+"""s to connect."""
+WHOLE = 30.0
+"""s for a whole answer."""
+
+AnswerT = TypeVar("AnswerT")
+
+_OPERATIONS = {operation.name: operation for operation in OPERATIONS}
+_SPECIAL = {special.name: special for special in SPECIAL}
+
+
+class _Problem(Struct, frozen=True):
+    detail: str = ""
+    errors: tuple[dict[str, str], ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+class Unreachable(Quit):
+    """Nobody answers there, or not now: it may be tried again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(UNREACHABLE, reason)
+
+
+class Remote:
+    """The daemon at a URL."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.url = url
+        self._session = session
+
+    async def jobs(self, asked: JobsAsked) -> JobList:
+        """See `Reading.jobs`."""
+        return await self._ask("list_jobs", JobList, asked)
+
+    async def job(self, job_id: str, asked: OneJobAsked) -> JobAnswer:
+        """See `Reading.job`."""
+        return await self._ask("get_job", JobAnswer, asked, job_id)
+
+    async def points(self, job_id: str, asked: PointsAsked) -> PointList:
+        """See `Reading.points`."""
+        return await self._ask("list_points", PointList, asked, job_id)
+
+    async def checkpoints(self, job_id: str, asked: OneJobAsked) -> CheckpointList:
+        """See `Reading.checkpoints`."""
+        return await self._ask("list_checkpoints", CheckpointList, asked, job_id)
+
+    async def best(self, job_id: str, asked: OneJobAsked) -> BestAnswer:
+        """See `Reading.best`."""
+        return await self._ask("get_best", BestAnswer, asked, job_id)
+
+    async def job_events(self, job_id: str, asked: EventsOfJobAsked) -> EventList:
+        """See `Reading.job_events`."""
+        return await self._ask("list_events_of_job", EventList, asked, job_id)
+
+    async def events(self, asked: EventsAsked) -> EventList:
+        """See `Reading.events`."""
+        return await self._ask("list_events", EventList, asked)
+
+    async def event(self, event_id: str) -> bytes:
+        """See `Reading.event`."""
+        path = ROOT + _SPECIAL["event"].path.replace("{id}", quote(event_id, safe=""))
+        return await self._get(path, ())
+
+    async def plugins(self) -> PluginList:
+        """See `Reading.plugins`."""
+        return await self._ask("list_plugins", PluginList, Nothing())
+
+    async def sources(self) -> SourceList:
+        """See `Reading.sources`."""
+        return await self._ask("list_sources", SourceList, Nothing())
+
+    async def schemas(self) -> SchemaList:
+        """See `Reading.schemas`."""
+        return await self._ask("list_schemas", SchemaList, Nothing())
+
+    def stream(
+        self, asked: Struct, *, last: str | None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Ask for the event stream behind the event that was had last."""
+        return self._session.get(
+            self.url + ROOT + _SPECIAL["stream"].path,
+            params=list(pairs(asked)),
+            headers={} if last is None else {"Last-Event-ID": last},
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT),
+        )
+
+    async def _ask(
+        self, name: str, kind: type[AnswerT], asked: Struct, job_id: str = ""
+    ) -> AnswerT:
+        path = _OPERATIONS[name].path.replace("{id}", quote(job_id, safe=""))
+        body = await self._get(ROOT + path, pairs(asked))
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.MsgspecError:
+            raise Unreachable(
+                f"what {self.url} answers is nothing that this version understands: "
+                "compare `tunewatch version` there and here"
+            ) from None
+
+    async def _get(self, path: str, params: Iterable[tuple[str, str]]) -> bytes:
+        url = yarl.URL(self.url + path, encoded=True).with_query(list(params))
+        try:
+            async with self._session.get(url, allow_redirects=False) as response:
+                body = await response.read()
+                if response.status == 200:
+                    return body
+                raise self.refused(response, body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self.unreachable(error) from None
+
+    def refused(self, response: aiohttp.ClientResponse, body: bytes) -> Exception:
+        """Return why a daemon did not answer, as what it was before HTTP."""
+        if response.content_type != "application/problem+json":
+            return Unreachable(
+                f"wanted a tunewatch daemon at {self.url}; found something else (HTTP "
+                f"{response.status}): compare the address with daemon.listen there"
+            )
+        told = msgspec.json.decode(body, type=_Problem)
+        match response.status:
+            case 400:
+                return Mistaken(
+                    {one["parameter"]: one["detail"] for one in told.errors}
+                )
+            case 404:
+                return NotThere(told.detail)
+            case 409:
+                return Ambiguous(told.detail.partition(";")[0], told.sources)
+            case 401 | 403:
+                return Quit(
+                    USAGE,
+                    f"{self.url} refuses: {told.detail}. Give the token with "
+                    "--token-file, $TUNEWATCH_TOKEN_FILE or $TUNEWATCH_TOKEN",
+                )
+            case status:
+                return Unreachable(f"{self.url} answers {status}: {told.detail}")
+
+    def unreachable(self, error: Exception) -> Unreachable:
+        """Return why nobody was reached."""
+        if isinstance(error, TimeoutError):
+            why = "it does not answer in time"
+        else:
+            cause = getattr(error, "os_error", error)
+            why = getattr(cause, "strerror", None) or type(error).__name__
+        return Unreachable(
+            f"cannot reach a daemon at {self.url} ({why.lower()}): start `tunewatch "
+            "run` there, or correct --url or $TUNEWATCH_URL"
+        )
+
+
+def pairs(asked: Struct) -> Iterator[tuple[str, str]]:
+    """Yield the query parameters of a question; what is not said is left out."""
+    defaults = type(asked)()
+    for name in asked.__struct_fields__:
+        value: Any = getattr(asked, name)
+        if value is None or value == getattr(defaults, name):
+            continue
+        match value:
+            case dict():
+                yield from ((f"{name}[{key}]", value[key]) for key in value)
+            case tuple():
+                yield name, ",".join(value)
+            case bool():
+                yield name, "true" if value else "false"
+            case _:
+                yield name, str(value)
+
+
+@asynccontextmanager
+async def remote(where: Where, environ: Mapping[str, str]) -> AsyncIterator[Remote]:
+    """Open a daemon to be asked. Raises Quit if URL or token cannot be right."""
+    url = (where.url or "").rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise Quit(USAGE, "--url wants an address such as http://127.0.0.1:9478")
+    token = _token(where, environ)
+    headers = {"User-Agent": f"tunewatch/{__version__}", "Accept": "*/*"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    timeout = aiohttp.ClientTimeout(total=WHOLE, connect=CONNECT)
+    async with aiohttp.ClientSession(
+        headers=headers, timeout=timeout, trust_env=True
+    ) as session:
+        yield Remote(session, url)
+
+
+def _token(where: Where, environ: Mapping[str, str]) -> str | None:
+    if where.token_file is None:
+        return environ.get("TUNEWATCH_TOKEN", "").strip() or None
+    token = Secret.from_file(where.token_file).get()
+    if token is None:
+        raise Quit(
+            USAGE,
+            f"wanted a token in {where.token_file} (--token-file); found nothing that "
+            "can be read there",
+        )
+    return token
