@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,18 @@ class Filling:
         )
         (done,) = await self._store.journal.commit(held, [seen], decode=job_of)
         assert getattr(done, "outcome", None) == "committed", done
+
+    async def look(self, job_id: str, points: Sequence[MetricPoint]) -> None:
+        """Commit what a result file told of a job."""
+        held = self._fences["research"]
+        seen = Observation(
+            job_id=job_id,
+            look=next(self._looks),
+            at=CREATED + 90.0,
+            file_id="file-1",
+            file_points=tuple(points),
+        )
+        await self._store.journal.commit(held, [seen], decode=job_of)
 
     async def many(self, count: int) -> None:
         """Commit so many jobs in one go."""

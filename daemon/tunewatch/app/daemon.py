@@ -25,6 +25,7 @@ from tunewatch.app.health import DaemonHealth
 from tunewatch.app.leasing import Leasing
 from tunewatch.app.measures import Measures
 from tunewatch.app.once import until_done
+from tunewatch.app.operating import backing
 from tunewatch.app.orphans import orphan_lives
 from tunewatch.app.parts import Parts
 from tunewatch.app.plugins import Plugins
@@ -42,7 +43,8 @@ from tunewatch.store.address import sqlite_path
 from tunewatch.store.opening import Store, open_store
 from tunewatch.store.records import StoreUnavailable
 from tunewatch.telemetry import Redactor, Telemetry
-from tunewatch.web import serving
+from tunewatch.web import Api, serving
+from tunewatch.web.v1.tail import Tail
 
 OPEN_AGAIN = 2.0
 """s between tries to open a store whose database is away."""
@@ -97,6 +99,7 @@ class _Daemon:
             for instance in instances
         }
         self._routes: list[Route] = []
+        self._api = Api()
         self._health = DaemonHealth(
             gates=self._gates,
             lag=self._telemetry.lag,
@@ -122,12 +125,14 @@ class _Daemon:
             if store is None:
                 return 0  # told to stop before the database was back
             parts = self._parts(store)
+            operating = backing(store, self._instances, self._health)
+            self._api.backing = operating
             lives = await open_lives(stack, self._settings, parts)
             orphans = await orphan_lives(lives, parts)
             self._health.lives, self._health.orphans = lives, orphans
             upkeep = self._upkeep(parts)
             async with asyncio.TaskGroup() as tasks:
-                core = self._core(tasks, parts, upkeep)
+                core = self._core(tasks, parts, upkeep, operating.tail)
                 plugins = self._plugins(parts)
                 await plugins.open_all(tasks)
                 living = self._begin(tasks, [*lives, *orphans], stop)
@@ -165,6 +170,7 @@ class _Daemon:
                 health=self._health,
                 views=self._routes,
                 token=None if token is None else token.get,
+                api=self._api,
             )
         )
 
@@ -238,7 +244,7 @@ class _Daemon:
         )
 
     def _core(
-        self, tasks: asyncio.TaskGroup, parts: Parts, upkeep: Upkeep
+        self, tasks: asyncio.TaskGroup, parts: Parts, upkeep: Upkeep, tail: Tail
     ) -> list[asyncio.Task[NoReturn]]:
         """Start the loops without which the process is of no use."""
         loops: dict[str, Callable[[], Awaitable[object]]] = {
@@ -247,6 +253,7 @@ class _Daemon:
             "figures": upkeep.measure,
             "forget": upkeep.forget,
             "lag": self._telemetry.lag.watch,
+            "stream": tail.run,
         }
         parts.leasing.beat = upkeep.requests_beat = self._clock.monotonic()
         self._health.core = {

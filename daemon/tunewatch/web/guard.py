@@ -1,4 +1,4 @@
-"""Who may ask what: the Host header, the token, and what is open to anyone.
+"""Who may ask what: the Host header, where a page is from, the token.
 
 Decides from the request alone; knows no handler.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from tunewatch.config import Address
+from tunewatch.web.failures import Failures
 from tunewatch.web.problems import problem
 
 Token = Callable[[], str | None]
@@ -20,50 +23,97 @@ OPEN = frozenset({"/livez", "/readyz", "/metrics"})
 """Answered to anyone who can reach the port: probes and scrapes have no token."""
 
 OPEN_PREFIX = "/hooks/"  #: these carry a signature of their own
+READING = ("GET", "HEAD")
 
 
 class Guard:
     """Lets a request through, or says why not."""
 
-    def __init__(self, address: Address, token: Token | None) -> None:
+    def __init__(
+        self, address: Address, token: Token | None, failures: Failures | None = None
+    ) -> None:
         self._address = address
         self._token = token
+        self._failures = failures or Failures()
 
     def refusal(self, request: web.Request) -> web.Response | None:
         """Return the answer to a request that is not let through, else None."""
-        if self._address.is_loopback:
-            return self._wrong_host(request)
-        if request.path in OPEN or request.path.startswith(OPEN_PREFIX):
+        if self._address.is_loopback and not self._is_our_host(request):
+            return problem(
+                403,
+                "this server answers to localhost and loopback addresses only; the "
+                "Host header names another one",
+            )
+        if request.path.startswith(OPEN_PREFIX):
+            return None
+        if _is_of_another_site(request):
+            return problem(403, "pages of other sites may not ask this server")
+        if request.path in OPEN:
+            return None
+        if self._address.is_loopback and request.method in READING:
             return None
         return self._without_token(request)
 
-    def _wrong_host(self, request: web.Request) -> web.Response | None:
-        """Refuse a name that someone else's DNS points at this machine."""
+    def _is_our_host(self, request: web.Request) -> bool:
+        """Whether it is no name that someone else's DNS points at this machine."""
         name = _host_name(request.headers.get("Host", ""))
-        if Address(name, 0).is_loopback or name == self._address.host:
-            return None
-        return problem(
-            403,
-            "this server answers to localhost and loopback addresses only; the Host "
-            "header names another one",
-        )
+        return Address(name, 0).is_loopback or name == self._address.host
 
     def _without_token(self, request: web.Request) -> web.Response | None:
         wanted = self._token() if self._token is not None else None
         if wanted is None:
-            return problem(
-                403,
-                "off loopback only probes, /metrics and hooks answer; set "
-                "daemon.api_token_file to open the rest",
-            )
+            return problem(403, self._closed())
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _is_equal(given.strip(), wanted):
+        if scheme.lower() != "bearer":
+            return _unauthorized()
+        who = request.remote or ""
+        wait = self._failures.wait(who)
+        if wait > 0:
+            return problem(
+                429,
+                "too many wrong tokens from this address; ask again later",
+                headers={"Retry-After": str(math.ceil(wait))},
+            )
+        if _is_equal(given.strip(), wanted):
             return None
-        return problem(
-            401,
-            "wanted the token of daemon.api_token_file as a bearer token",
-            headers={"WWW-Authenticate": 'Bearer realm="tunewatch"'},
+        self._failures.note(who)
+        return _unauthorized()
+
+    def _closed(self) -> str:
+        if self._address.is_loopback:
+            return (
+                "without a token only reading is allowed; set daemon.api_token_file to "
+                "allow the rest"
+            )
+        return (
+            "off loopback only probes, /metrics and hooks answer; set "
+            "daemon.api_token_file to open the rest"
         )
+
+
+def _unauthorized() -> web.Response:
+    return problem(
+        401,
+        "wanted the token of daemon.api_token_file as a bearer token",
+        headers={"WWW-Authenticate": 'Bearer realm="tunewatch"'},
+    )
+
+
+def _is_of_another_site(request: web.Request) -> bool:
+    """Whether a browser says that a page of another site asks.
+
+    Following a link is no asking: the page it is on cannot read the answer.
+    """
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        return (
+            urlsplit(origin).netloc.lower() != request.headers.get("Host", "").lower()
+        )
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if site in {"none", "same-origin"}:
+        return False
+    mode = request.headers.get("Sec-Fetch-Mode")
+    return not (mode == "navigate" and request.method in READING)
 
 
 def _host_name(header: str) -> str:
@@ -75,5 +125,8 @@ def _host_name(header: str) -> str:
 
 def _is_equal(given: str, wanted: str) -> bool:
     """Compare in a time that tells nothing, not even the length."""
-    digests = [hashlib.sha256(text.encode()).digest() for text in (given, wanted)]
+    digests = [
+        hashlib.sha256(text.encode(errors="surrogateescape")).digest()
+        for text in (given, wanted)
+    ]
     return hmac.compare_digest(*digests)

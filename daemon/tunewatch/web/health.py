@@ -7,14 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
-
-class PartState(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a source, a plugin or the store is. `reason` is fit for a person."""
-
-    state: str  #: up, down, probing, paused, standby …
-    reason: str | None = None
-    since: float | None = None  #: unix seconds
-    retry_at: float | None = None  #: unix seconds of the next probe
+from tunewatch.api.answers import PartState
 
 
 class Readiness(Struct, frozen=True, kw_only=True):

@@ -12,14 +12,22 @@ CONTENT_TYPE = "application/problem+json"
 
 
 def problem(
-    status: int, detail: str, *, headers: Mapping[str, str] | None = None
+    status: int,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> web.Response:
-    """Return a problem document. `detail` is fit for anyone and has no secret."""
+    """Return a problem document. `detail` is fit for anyone and has no secret.
+
+    `more` are members that this kind of problem has beside those of every problem.
+    """
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
+        **(more or {}),
     }
     return web.Response(
         status=status,

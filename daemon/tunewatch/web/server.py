@@ -16,9 +16,11 @@ from aiohttp import web
 
 from tunewatch.config import Address
 from tunewatch.plugin import Answer, Route
+from tunewatch.web.failures import Failures
 from tunewatch.web.guard import Guard, Token
 from tunewatch.web.health import Health
 from tunewatch.web.problems import problem
+from tunewatch.web.v1 import Api
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -26,10 +28,10 @@ PROBES = frozenset({"/livez", "/readyz"})
 READING = ("GET", "HEAD")
 SLOWEST = 10.0  #: s a view may take; a scraper gives up by then
 IDLE = 15.0  #: s a connection may be quiet, or take to send its request
+LARGEST = 64 * 1024  #: bytes of a request's body
 GRACE = 1.0  #: s that answers under way get when the server stops
 
 _HEADERS = {
-    "Server": "tunewatch",  # the version of a server is nobody's business
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
@@ -50,18 +52,26 @@ async def serving(
     health: Health,
     views: Sequence[Route] = (),
     token: Token | None = None,
+    api: Api | None = None,
+    failures: Failures | None = None,
     idle: float = IDLE,
     slowest: float = SLOWEST,
 ) -> AsyncIterator[Address]:
     """Serve while open; yields the address it is bound to.
 
     `views` are the routes of views, looked at for each request: they may become more;
-    `token` returns the operator's token as it is now.
-    `idle` and `slowest` are limits in seconds. Raises CannotListen.
+    `token` returns the operator's token as it is now; `api` answers the operator.
+    `failures` counts wrong tokens; `idle` and `slowest` are limits in seconds. Raises
+    CannotListen.
     """
-    app = web.Application(middlewares=[_edge(Guard(address, token))])
+    app = web.Application(
+        middlewares=[_edge(Guard(address, token, failures))], client_max_size=LARGEST
+    )
+    app.on_response_prepare.append(_with_headers)
     app.router.add_get("/livez", _livez(health))
     app.router.add_get("/readyz", _readyz(health))
+    if api is not None:
+        api.attach(app)
     app.router.add_route("*", "/{path:.*}", _views(views, slowest))
     runner = web.AppRunner(
         app,
@@ -157,17 +167,22 @@ def _edge(guard: Guard) -> Callable[..., Awaitable[web.StreamResponse]]:
             except Exception:
                 log.exception("web.defect", path=request.path)
                 response = problem(500, "a defect; the daemon's log has the details")
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
         return response
 
     return edge
 
 
+async def _with_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "tunewatch"  # its version is nobody's business
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
 def _as_problem(error: web.HTTPException) -> web.Response:
     match error:
         case web.HTTPNotFound():
-            return problem(404, "there is nothing here; try /readyz or /metrics")
+            where = "/readyz, /metrics or /api/v1/openapi.json"
+            return problem(404, f"there is nothing here; try {where}")
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             return problem(405, f"only {allowed}", headers={"Allow": allowed})
