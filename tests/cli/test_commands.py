@@ -194,7 +194,7 @@ def test_jobs_can_be_filtered_and_paged(stocked):
         assert "ftjob-done" in following.out
     unknown = stocked("jobs", "--after", "ftjob-nope")
     assert unknown.code == 2
-    assert "after: there is no job ftjob-nope" in unknown.err
+    assert "there is no job ftjob-nope" in unknown.err
     assert len(stocked("jobs", "--source", "other").out.splitlines()) == 2
 
 

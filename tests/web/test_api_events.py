@@ -71,7 +71,7 @@ async def test_an_events_own_id_is_a_place_too(operator):
 )
 async def test_a_place_that_is_not_known_is_said_to_be_so(operator, query):
     told = await operator.problem(f"/events?{query}")
-    assert told["status"] == 400
+    assert told["status"] == 404
     assert [one["parameter"] for one in told["errors"]] == ["after"]
     assert "older than the retention" in told["detail"]
 
@@ -105,7 +105,7 @@ async def test_a_jobs_own_events_are_those_of_the_filter(operator):
 async def test_a_group_that_does_not_exist_names_those_that_do(operator):
     told = await operator.problem("/events?type=@teminal")
     assert told["status"] == 400
-    assert "groups are @status" in told["errors"][0]["detail"]
+    assert "the groups @status, @terminal" in told["errors"][0]["detail"]
 
 
 async def test_an_event_that_is_not_kept_is_404(operator):

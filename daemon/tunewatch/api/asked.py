@@ -10,13 +10,28 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from tunewatch.events import GROUPS
+
 MOST = 1000
 """Items of one page, at most."""
 LARGEST = 2**40
 """Of numbers: moments, ordinals, positions."""
 
+# Together short enough for the longest line that the server reads.
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
-_Line: TypeAlias = Annotated[str, Meta(min_length=1, max_length=300, pattern=PRINTABLE)]
+_Line: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
+_Name: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f,]+$")
+]
+_groups = "|".join(GROUPS)
+_Type: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=100,
+        pattern=rf"^({_groups}|[A-Za-z0-9_.*?!\[\]-]+)$",
+    ),
+]
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST)]
 
 Source: TypeAlias = Annotated[_Line, Meta(description="The name of a source.")]
@@ -31,10 +46,10 @@ Model: TypeAlias = Annotated[
 ]
 Suffix: TypeAlias = Annotated[_Line, Meta(description="Only jobs of this suffix.")]
 Metadata: TypeAlias = Annotated[
-    dict[_Line, Annotated[str, Meta(max_length=600)]],
+    dict[_Name, Annotated[str, Meta(max_length=200)]],
     Meta(
         description="Only jobs that have all of this metadata: `metadata[team]=a`.",
-        max_length=16,
+        max_length=4,
     ),
 ]
 Decision: TypeAlias = Annotated[
@@ -61,8 +76,8 @@ JobPlace: TypeAlias = Annotated[
     ),
 ]
 Metrics: TypeAlias = Annotated[
-    tuple[_Line, ...],
-    Meta(description="Only these metrics; separated by commas.", max_length=100),
+    tuple[_Name, ...],
+    Meta(description="Only these metrics; separated by commas.", max_length=10),
 ]
 Downsample: TypeAlias = Annotated[
     int,
@@ -79,12 +94,13 @@ Ordinal: TypeAlias = Annotated[
 ]
 JobId: TypeAlias = Annotated[_Line, Meta(description="Only events of jobs of this id.")]
 Types: TypeAlias = Annotated[
-    tuple[_Line, ...],
+    tuple[_Type, ...],
     Meta(
-        description="Only events of these types: types, globs such as "
-        "`tunewatch.job.*`, and the groups `@status`, `@terminal`, `@selection`, "
-        "`@metrics` and `@source`; separated by commas.",
-        max_length=50,
+        description="Only events of these: types, globs such as `tunewatch.job.*`, and "
+        f"the groups {', '.join(f'`{group}`' for group in GROUPS)}; separated by "
+        "commas.",
+        max_length=20,
+        extra={"wanted": f"types, globs or the groups {', '.join(GROUPS)}"},
     ),
 ]
 Since: TypeAlias = Annotated[

@@ -14,7 +14,14 @@ class NotAnswered(Exception):
 
 
 class NotThere(NotAnswered):
-    """What was asked about does not exist, or not any more."""
+    """What was asked about does not exist, or not any more.
+
+    `parameter` is the one that names it, if it is not what the question is about.
+    """
+
+    def __init__(self, reason: str, *, parameter: str | None = None) -> None:
+        self.parameter = parameter
+        super().__init__(reason)
 
 
 class Ambiguous(NotAnswered):

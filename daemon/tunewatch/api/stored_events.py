@@ -63,7 +63,7 @@ class StoredEvents(StoredJobs):
         )
 
     async def position(self, after: str) -> int:
-        """Return the position that a cursor or an event's id names. Raises Mistaken."""
+        """Return the position that a cursor or an event's id names. Raises NotThere."""
         if after == "0":
             return 0
         spot = cursors.to_spot(after)
@@ -73,11 +73,10 @@ class StoredEvents(StoredJobs):
         elif not await self.reads.is_spot(spot):
             spot = None
         if spot is None:
-            raise Mistaken(
-                {
-                    "after": "wanted an event that is kept; found one that is unknown, "
-                    "or older than the retention: begin without it"
-                }
+            raise NotThere(
+                "wanted an event that is kept; found one that is unknown, or older "
+                "than the retention: begin without it",
+                parameter="after",
             )
         return spot.position
 

@@ -17,7 +17,7 @@ from tunewatch.api.answers import (
 )
 from tunewatch.api.asked import MOST, JobsAsked, OneJobAsked, PointsAsked
 from tunewatch.api.downsampling import downsampled, narrowed
-from tunewatch.api.faults import Ambiguous, Mistaken, NotThere
+from tunewatch.api.faults import Ambiguous, NotThere
 from tunewatch.api.representing import best_answer, job_answer, point_object
 from tunewatch.model import MetricPoint, checkpoint_object
 from tunewatch.store.reads import Reader
@@ -52,8 +52,8 @@ class StoredJobs:
             return place
         try:
             return (await self.found(after, source)).place
-        except (NotThere, Ambiguous) as fault:
-            raise Mistaken({"after": fault.reason}) from None
+        except NotThere as fault:
+            raise NotThere(fault.reason, parameter="after") from None
 
     async def found(self, job_id: str, source: str | None) -> FoundJob:
         """Return the job of that id. Raises NotThere, Ambiguous."""

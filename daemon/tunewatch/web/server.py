@@ -7,12 +7,14 @@ logged and told as a problem document without its cause.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from tunewatch.config import Address
 from tunewatch.plugin import Answer, Route
@@ -29,6 +31,7 @@ READING = ("GET", "HEAD")
 SLOWEST = 10.0  #: s a view may take; a scraper gives up by then
 IDLE = 15.0  #: s a connection may be quiet, or take to send its request
 LARGEST = 64 * 1024  #: bytes of a request's body
+LONGEST_LINE = 32 * 1024  #: bytes: all that the parameters of a question may take
 GRACE = 1.0  #: s that answers under way get when the server stops
 
 _HEADERS = {
@@ -76,9 +79,10 @@ async def serving(
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_logger(),
         keepalive_timeout=idle,
         lingering_time=1.0,
-        max_line_size=4096,
+        max_line_size=LONGEST_LINE,
         max_field_size=8190,
         handler_cancellation=True,
         shutdown_timeout=GRACE,
@@ -88,6 +92,22 @@ async def serving(
         yield await _bound(runner, address)
     finally:
         await runner.cleanup()
+
+
+def _logger() -> logging.Logger:
+    """Return where aiohttp tells of what fails below our handlers.
+
+    Requests that are no HTTP fail there: anyone can send them, they may hold anything,
+    and nobody has to know.
+    """
+    logger = logging.getLogger(__name__)
+    logger.addFilter(_is_no_bad_request)
+    return logger
+
+
+def _is_no_bad_request(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
 
 
 async def _bound(runner: web.AppRunner, address: Address) -> Address:

@@ -6,7 +6,7 @@ Reads one at a time and for a bounded time: the daemon's own reads go on beside 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -88,15 +88,23 @@ def as_problem(fault: NotAnswered) -> web.Response:
     """Return why a question was not answered as a problem document."""
     match fault:
         case Mistaken(mistakes=mistakes):
-            told = [{"parameter": name, "detail": mistakes[name]} for name in mistakes]
-            return problem(400, fault.reason, more={"errors": told})
+            return problem(400, fault.reason, more=_errors(mistakes))
         case Ambiguous(sources=sources):
             how = f"{fault.reason}; say which as source={sources[0]}"
             return problem(409, how, more={"sources": sources})
+        case NotThere(parameter=str(name)):
+            told = f"{name}: {fault.reason}"
+            return problem(404, told, more=_errors({name: fault.reason}))
         case NotThere():
             return problem(404, fault.reason)
         case _:
             raise AssertionError(fault)
+
+
+def _errors(mistakes: Mapping[str, str]) -> dict[str, object]:
+    """Return the member that names each parameter that is wrong."""
+    told = [{"parameter": name, "detail": mistakes[name]} for name in mistakes]
+    return {"errors": told}
 
 
 def _unchanged(tag: str) -> web.Response:

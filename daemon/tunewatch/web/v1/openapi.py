@@ -103,8 +103,10 @@ def _read(operation: Operation) -> dict[str, Any]:
     name = operation.answer.__name__
     content = {"application/json": {"schema": {"$ref": _REF.format(name=name)}}}
     reasons = list(_ALWAYS)
+    if "{id}" in operation.path or "after" in fields_of(operation.asked):
+        reasons.append("404")
     if "{id}" in operation.path:
-        reasons += ["404", "409"]
+        reasons.append("409")
     return {
         "operationId": operation.name,
         "summary": operation.about,
@@ -187,7 +189,7 @@ def _parameter(kind: type[Struct], name: str, said: dict[str, Any]) -> dict[str,
         del schema["default"]
     about = schema.pop("description")
     written: dict[str, Any] = {}
-    match fields_of(kind)[name]:
+    match fields_of(kind)[name].of:
         case inspect.VarTupleType():
             written = {"style": "form", "explode": False}
         case inspect.DictType():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
@@ -37,31 +38,54 @@ def parameters(kind: type[AskedT], pairs: Iterable[tuple[str, str]]) -> AskedT:
         keyed = _KEYED.fullmatch(name)
         if name in fields:
             given.setdefault(name, []).append((None, text))
-        elif keyed and isinstance(fields.get(keyed[1]), inspect.DictType):
+        elif keyed and keyed[1] in fields and fields[keyed[1]].is_keyed:
             given.setdefault(keyed[1], []).append((keyed[2], text))
         else:
             mistakes[name[:_SHOWN]] = _unknown(name, fields)
     values = {}
     for name, texts in given.items():
         try:
-            values[name] = _checked(kind, name, _read(fields[name], texts))
+            values[name] = _checked(kind, name, _read(fields[name].of, texts))
         except _Mistake as found:
-            mistakes[name] = f"wanted {wanted(fields[name])}; found {found}"
+            mistakes[name] = f"wanted {fields[name].wanted}; found {found}"
     if mistakes:
         raise Mistaken(mistakes)
     return kind(**values)
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a parameter is, without its "or nothing"."""
+
+    of: inspect.Type
+    wanted: str  #: as a noun
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether it is given as name[key]=value."""
+        return isinstance(self.of, inspect.DictType)
+
+
 @cache
-def fields_of(kind: type[Struct]) -> Mapping[str, inspect.Type]:
-    """Return what each parameter of a question is, without its "or nothing"."""
+def fields_of(kind: type[Struct]) -> Mapping[str, Field]:
+    """Return what the parameters of a question are."""
     info = inspect.type_info(kind)
     assert isinstance(info, inspect.StructType)  # noqa: S101 - by the signature
-    return {field.name: _plain(field.type) for field in info.fields}
+    return {field.name: _field(field.type) for field in info.fields}
 
 
-def wanted(of: inspect.Type) -> str:
-    """Return what a parameter takes, as a noun."""
+def _field(of: inspect.Type, wanted: str | None = None) -> Field:
+    match of:
+        case inspect.Metadata(type=inner, extra=extra):
+            return _field(inner, (extra or {}).get("wanted", wanted))
+        case inspect.UnionType(types=types):
+            (inner,) = (one for one in types if not isinstance(one, inspect.NoneType))
+            return _field(inner, wanted)
+        case _:
+            return Field(of, wanted or _wanted(of))
+
+
+def _wanted(of: inspect.Type) -> str:
     match of:
         case inspect.IntType(ge=low, le=high):
             return f"a whole number from {low} to {high}"
@@ -79,18 +103,7 @@ def wanted(of: inspect.Type) -> str:
             raise AssertionError(of)
 
 
-def _plain(of: inspect.Type) -> inspect.Type:
-    match of:
-        case inspect.Metadata(type=inner):
-            return _plain(inner)
-        case inspect.UnionType(types=types):
-            (inner,) = (one for one in types if not isinstance(one, inspect.NoneType))
-            return _plain(inner)
-        case _:
-            return of
-
-
-def _unknown(name: str, fields: Mapping[str, inspect.Type]) -> str:
+def _unknown(name: str, fields: Mapping[str, Field]) -> str:
     meant = closest(name.partition("[")[0], fields)
     if meant is not None:
         return f"there is no such parameter; did you mean {meant}?"
@@ -103,7 +116,7 @@ def _read(of: inspect.Type, texts: list[tuple[str | None, str]]) -> Any:
     if isinstance(of, inspect.DictType):
         return _read_keyed(texts)
     if isinstance(of, inspect.VarTupleType):
-        return tuple(part for _, text in texts for part in text.split(","))
+        return tuple(part for _, text in texts if text for part in text.split(","))
     if len(texts) > 1:
         raise _Mistake("it more than once")
     ((_, text),) = texts

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from tunewatch.api import cursors
 from tunewatch.api.asked import StreamAsked
-from tunewatch.api.faults import Mistaken
+from tunewatch.api.faults import Mistaken, NotThere
 from tunewatch.api.stored import Stored
 from tunewatch.api.stored_events import wanted_types
 from tunewatch.store.records import StoreFault
@@ -185,8 +185,8 @@ async def _start(reading: Stored, last: str | None) -> _Start:
     if last is not None:
         try:
             position = await reading.position(last)
-        except Mistaken as fault:
-            why = msgspec.json.encode({"reason": fault.mistakes["after"]})
+        except NotThere as fault:
+            why = msgspec.json.encode({"reason": fault.reason})
             return await _now(reading, f"event: reset\ndata: {why.decode()}\n")
         return _Start(position, last, "\n")
     return await _now(reading, "")
