@@ -7,20 +7,21 @@ import pytest
 
 from support.program import Ended, Program
 from tunewatch.testing import SimulatedApi
+from tunewatch.testing.receiver import Receiver, Reply
 
 KEY = "sk-canary-91d2c0"
 
 
-async def check(program: Program, api_url: str, **extra: str) -> Ended:
+async def check(program: Program, api_url: str, *arguments: str, **extra: str) -> Ended:
     """Run `tunewatch check` against an API that this process serves."""
     configuration = program.directory / "conf.toml"
     state = extra.get("state", f"sqlite:///{program.directory}/state.db")
     configuration.write_text(
         f"[daemon]\nstate = '{state}'\n[sources.research]\n"
-        f"api_key_env = 'KEY'\nbase_url = '{api_url}'\n"
+        f"api_key_env = 'KEY'\nbase_url = '{api_url}'\n" + extra.get("plugins", "")
     )
     process = await asyncio.create_subprocess_exec(
-        *program.command("--config", str(configuration), "check"),
+        *program.command("--config", str(configuration), "check", *arguments),
         env={**program.environ, "KEY": KEY},
         cwd=program.directory,
         stdout=subprocess.PIPE,
@@ -89,3 +90,63 @@ async def test_a_store_that_cannot_be_made_is_3(program, api):
     done = await check(program, url, state=state)
     assert done.code == 3
     assert "failed  store" in done.out
+
+
+SECRET = "whsec_" + "Zm9yIHRlc3RzIG9ubHksIDMyIGJ5dGVzIG9mIGtleSE="
+
+
+def hook(name: str, url: str) -> str:
+    return (
+        f"[plugins.{name}]\nkind = 'webhook'\nurl = '{url}'\n"
+        f"secret = '{SECRET}'\nallow_hosts = ['127.0.0.1']\nevents = ['@terminal']\n"
+    )
+
+
+async def test_nothing_is_sent_unless_it_is_asked_for(program, api):
+    _, url = api
+    receiver = Receiver(secrets=[SECRET])
+    async with receiver.serve() as hook_url:
+        done = await check(program, url, plugins=hook("ops", hook_url))
+    assert done.code == 0, done.out
+    assert receiver.received == []
+
+
+async def test_a_test_event_goes_to_every_receiver_and_says_what_it_is(program, api):
+    _, url = api
+    good, bad = Receiver(secrets=[SECRET]), Receiver(secrets=[SECRET])
+    bad.plan(Reply(status=500, body=b"canary"))
+    async with good.serve() as first, bad.serve() as second:
+        plugins = hook("ops", first) + hook("other", second)
+        done = await check(program, url, "--send-test", plugins=plugins)
+    assert done.code == 69
+    lines = {
+        line.split(":")[0]: line
+        for line in done.out.splitlines()
+        if "test event" in line
+    }
+    assert lines.keys() == {
+        "ok      test event to best_checkpoint",
+        "ok      test event to prometheus",
+        "ok      test event to ops",
+        "failed  test event to other",
+    }
+    assert "nothing to send" in lines["ok      test event to prometheus"]
+    assert "took evt_" in lines["ok      test event to ops"]
+    assert "500" in lines["failed  test event to other"]
+    (sent,) = good.received
+    assert (sent.accepted, sent.problem) == (True, None)
+    event = sent.json()
+    assert event["type"] == "tunewatch.test"
+    assert "This is a test" in event["data"]["message"]
+    assert event["data"]["status"] is None
+    assert SECRET not in done.out + done.err
+    assert not (program.directory / "state.db").exists()
+
+
+async def test_a_receiver_that_is_away_is_69(program, api):
+    _, url = api
+    plugins = hook("ops", "http://127.0.0.1:1/hook")
+    done = await check(program, url, "--send-test", plugins=plugins)
+    assert done.code == 69
+    assert "failed  test event to ops" in done.out
+    assert "Traceback" not in done.err

@@ -1,6 +1,7 @@
-"""`tunewatch check`: whether the daemon would work; sends nothing anywhere.
+"""`tunewatch check`: whether the daemon would work.
 
-Looks at configuration, credentials, the store, and asks each source for one job.
+Looks at configuration, credentials, the store, and asks each source for one job. Sends
+nothing to anybody, unless asked to by --send-test.
 """
 
 from __future__ import annotations
@@ -38,9 +39,14 @@ class Report:
 
 
 @click.command()
+@click.option(
+    "--send-test",
+    is_flag=True,
+    help="Send one event that says that it is a test to every receiver.",
+)
 @config_option
-def command(config_path: Path | None) -> int:
-    """Check configuration, credentials, store and sources; send nothing."""
+def command(send_test: bool, config_path: Path | None) -> int:
+    """Check configuration, credentials, store and sources; send nothing else."""
     from tunewatch import host
     from tunewatch.cli.settings import load_settings
 
@@ -52,7 +58,27 @@ def command(config_path: Path | None) -> int:
         wants = ", ".join(instance.events) or "no events: it is only asked"
         report.well(f"plugin {instance.name}", f"{instance.kind}, {wants}")
     asyncio.run(_check(settings, report))
+    if send_test:
+        asyncio.run(_send_test(settings, report))
     return report.code
+
+
+async def _send_test(settings: Settings, report: Report) -> None:
+    from tunewatch.cli.trying import try_receivers
+    from tunewatch.telemetry import Redactor, configure_logs
+
+    configure_logs(  # what plugins say meanwhile is no part of the report
+        level="error",
+        form=settings.daemon.log_format,
+        redact=Redactor(settings.secrets()),
+        environ=os.environ,
+    )
+    for tried in await try_receivers(settings):
+        what = f"test event to {tried.plugin}"
+        if tried.is_well:
+            report.well(what, tried.found)
+        else:
+            report.wrong(what, tried.found, UNREACHABLE)
 
 
 async def _check(settings: Settings, report: Report) -> None:

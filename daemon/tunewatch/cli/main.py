@@ -20,15 +20,17 @@ COMMANDS = {
     "run": "Run the daemon.",
     "demo": "Show it all at work, with no account: simulated API, daemon, receiver.",
     "simulate": "Serve the simulated API alone, to try a configuration.",
-    "check": "Check configuration, credentials, store and sources; send nothing.",
+    "check": "Check configuration, credentials, store and sources.",
     "jobs": "List fine-tuning jobs.",
     "show": "Show one job in full.",
+    "events": "Show what happened, and with --follow what happens.",
     "best": "Print the model of a job's best checkpoint and nothing else.",
     "deliveries": "List attempts to deliver, or dead letters.",
     "redeliver": "Deliver events again: some, a range, or all that failed.",
     "plugins": "List plugins and their state; pause or resume one.",
     "config": "Print the settings in force, or the annotated example.",
     "secret": "Make a webhook secret.",
+    "completion": "Print what makes a shell complete commands and options.",
     "version": "Print the version.",
 }
 """Names and one-line help: so that `--help` imports no command."""

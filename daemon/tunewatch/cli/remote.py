@@ -6,8 +6,9 @@ into one sentence that says what to do.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -46,6 +47,9 @@ CONNECT = 5.0
 """s to connect."""
 WHOLE = 30.0
 """s for a whole answer."""
+
+QUIET = 60.0
+"""s without a heartbeat of the stream after which the connection counts as lost."""
 
 AnswerT = TypeVar("AnswerT")
 
@@ -118,16 +122,26 @@ class Remote:
         """See `Reading.schemas`."""
         return await self._ask("list_schemas", SchemaList, Nothing())
 
-    def stream(
+    @asynccontextmanager
+    async def stream(
         self, asked: Struct, *, last: str | None
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Ask for the event stream behind the event that was had last."""
-        return self._session.get(
-            self.url + ROOT + _SPECIAL["stream"].path,
-            params=list(pairs(asked)),
-            headers={} if last is None else {"Last-Event-ID": last},
-            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT),
-        )
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the event stream behind the event that was had last, as pieces of it.
+
+        Raises Unreachable whenever the connection is lost, Quit if it is refused.
+        """
+        try:
+            async with self._session.get(
+                self.url + ROOT + _SPECIAL["stream"].path,
+                params=list(pairs(asked)),
+                headers={} if last is None else {"Last-Event-ID": last},
+                timeout=aiohttp.ClientTimeout(connect=CONNECT, sock_read=QUIET),
+            ) as response:
+                if response.status != 200:
+                    raise self.refused(response, await response.read())
+                yield response.content.iter_any()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self.unreachable(error) from None
 
     async def _ask(
         self, name: str, kind: type[AnswerT], asked: Struct, job_id: str = ""
@@ -181,14 +195,16 @@ class Remote:
 
     def unreachable(self, error: Exception) -> Unreachable:
         """Return why nobody was reached."""
+        number = getattr(getattr(error, "os_error", error), "errno", None)
         if isinstance(error, TimeoutError):
             why = "it does not answer in time"
+        elif number is not None and number > 0:
+            why = os.strerror(number).lower()
         else:
-            cause = getattr(error, "os_error", error)
-            why = getattr(cause, "strerror", None) or type(error).__name__
+            why = type(error).__name__
         return Unreachable(
-            f"cannot reach a daemon at {self.url} ({why.lower()}): start `tunewatch "
-            "run` there, or correct --url or $TUNEWATCH_URL"
+            f"cannot reach a daemon at {self.url} ({why}): start `tunewatch run` "
+            "there, or correct --url or $TUNEWATCH_URL"
         )
 
 

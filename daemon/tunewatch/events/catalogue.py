@@ -171,6 +171,13 @@ class SourceUp(Struct, frozen=True, kw_only=True):
     since: str  #: ISO 8601: when it had gone down
 
 
+class ReceiverTried(Struct, frozen=True, kw_only=True):
+    """Nothing happened: a person tries the way to a receiver (`check --send-test`)."""
+
+    TYPE: ClassVar[str] = "tunewatch.test"
+    message: str
+
+
 class Unheard(Struct, frozen=True, kw_only=True):
     """A type of a later version, kept as it came."""
 
@@ -193,6 +200,7 @@ Payload: TypeAlias = (
     | CheckpointUnselected
     | SourceDown
     | SourceUp
+    | ReceiverTried
     | Unheard
 )
 
@@ -211,6 +219,7 @@ CATALOGUE: tuple[type[Payload], ...] = (
     CheckpointUnselected,
     SourceDown,
     SourceUp,
+    ReceiverTried,
 )
 
 DERIVED_TYPES = frozenset({CheckpointSelected.TYPE, CheckpointUnselected.TYPE})

@@ -26,6 +26,7 @@ from tunewatch.events import (
     MessageLogged,
     MetricsRecorded,
     Payload,
+    ReceiverTried,
     SourceDown,
     SourceUp,
     decode,
@@ -127,6 +128,7 @@ def deliveries() -> list[Delivery]:
         (JobRemoved.TYPE, JobRemoved(**ended)),
         (SourceDown.TYPE, SourceDown(reason="refused", since=iso(BEGAN))),
         (SourceUp.TYPE, SourceUp(reason="refused", since=iso(BEGAN))),
+        (ReceiverTried.TYPE, ReceiverTried(message="a test")),
     ]
     return [_delivery(kind, payload, n) for n, (kind, payload) in enumerate(told)]
 
@@ -169,7 +171,7 @@ def _points(count: int, width: int = 2) -> tuple[PointObject, ...]:
 
 
 def _delivery(kind: str, payload: Payload, number: int) -> Delivery:
-    is_of_source = isinstance(payload, SourceDown | SourceUp)
+    is_of_source = isinstance(payload, SourceDown | SourceUp | ReceiverTried)
     owner = "research" if is_of_source else JOB.id
     event = Event(
         id=event_id("openai", owner, kind, (number,)),
