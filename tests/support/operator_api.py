@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from support.filled_store import Filling
+from tunewatch.api.acting import Acting
 from tunewatch.api.stored import Stored
 from tunewatch.clock import SystemClock
 from tunewatch.config import Address
@@ -72,18 +73,22 @@ class Operator:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def ask(self, path: str, method: str = "GET", **headers: str) -> Reply:
+    async def ask(
+        self, path: str, method: str = "GET", data: bytes | None = None, **headers: str
+    ) -> Reply:
         """Ask for a path below the root, or with `//` for any path."""
         whole = path[1:] if path.startswith("//") else ROOT + path
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.session.request(
-            method, self.url + whole, headers=named
+            method, self.url + whole, headers=named, data=data
         ) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
 
-    async def problem(self, path: str, method: str = "GET", **headers: str) -> Any:
+    async def problem(
+        self, path: str, method: str = "GET", data: bytes | None = None, **headers: str
+    ) -> Any:
         """Ask for what has no answer; return the problem document."""
-        reply = await self.ask(path, method, **headers)
+        reply = await self.ask(path, method, data, **headers)
         assert reply.headers["Content-Type"] == "application/problem+json", reply
         assert reply.json["status"] == reply.status
         assert {"type", "title", "detail"} <= reply.json.keys()
@@ -154,6 +159,7 @@ async def operator_api(
     token: Callable[[], str | None] | None = None,
     stream: Stream | None = None,
     tail: Callable[[Store], Tail] = lambda store: Tail(store.reads, every=0.05),
+    plugins: tuple[str, ...] = ("ops", "prometheus"),
     **options: Any,
 ) -> AsyncIterator[Operator]:
     """Serve the API over a new store."""
@@ -168,6 +174,7 @@ async def operator_api(
         store.journal.listen(end.woken)
         running = tasks.create_task(end.run(), name="tail")
         reading = Stored(store.reads, live=Fine())
-        api.backing = Backing(reading=reading, tail=end)
+        acting = Acting(reading, store.requests, plugins=plugins)
+        api.backing = Backing(reading=reading, acting=acting, tail=end)
         yield Operator(store, Filling(store), end, bound.port, session)
         running.cancel()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from support.operator_api import Operator, operator_api
-from tunewatch.api.operations import OPERATIONS, ROOT, SPECIAL
+from tunewatch.api.operations import ACTIONS, OPERATIONS, ROOT, SPECIAL
 from tunewatch.config import Address
 from tunewatch.web.failures import AT_ONCE, EACH, KNOWN, Failures
 from tunewatch.web.guard import OPEN
@@ -17,7 +17,7 @@ ANYWHERE = Address("0.0.0.0", 0)  # noqa: S104 - inside of the test's own machin
 TOKEN = "token-canary-4711"
 PATHS = [
     *("//livez", "//readyz", "//", "//nowhere", "//page"),
-    *(one.path.replace("{id}", "a") for one in (*OPERATIONS, *SPECIAL)),
+    *(one.path.replace("{id}", "a") for one in (*OPERATIONS, *ACTIONS, *SPECIAL)),
 ]
 TOKENS = {
     "none": {},

@@ -186,3 +186,13 @@ class StreamAsked(Struct, frozen=True, kw_only=True):
     job: JobId | None = None
     type: Types = ()
     after: EventPlace | None = None
+
+
+class PauseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a plugin is paused; said to whoever asks how it is."""
+
+    reason: Annotated[_Line, Meta(description="Fit for anyone to read.")] | None = None
+
+
+class NoBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Nothing has to be said."""

@@ -13,11 +13,15 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from tunewatch.api import answers, asked
+from tunewatch.api.acting import Acting
 from tunewatch.api.reading import Reading
 
 ROOT = "/api/v1"
 
 Ask: TypeAlias = Callable[[Reading, str, Any], Awaitable[Any]]
+"""Who answers, the one it is about, and the question."""
+Act: TypeAlias = Callable[[Acting, str, Any, Any], Awaitable[Any]]
+"""Who does it, the one it is about, the parameters and the body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,19 @@ class Special:
     about: str
     asked: type[Struct]
     content_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing to ask to be done: a POST."""
+
+    name: str
+    path: str
+    about: str
+    asked: type[Struct]
+    body: type[Struct]
+    answer: type[Struct]
+    act: Act
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -128,6 +145,36 @@ OPERATIONS: tuple[Operation, ...] = (
         asked=asked.Nothing,
         answer=answers.SchemaList,
         ask=lambda reading, _id, _asked: reading.schemas(),
+    ),
+)
+
+ACTIONS: tuple[Action, ...] = (
+    Action(
+        name="look_at_job",
+        path="/jobs/{id}/look",
+        about="look at a job now",
+        asked=asked.OneJobAsked,
+        body=asked.NoBody,
+        answer=answers.RequestAnswer,
+        act=lambda acting, job_id, asked, _body: acting.look(job_id, asked),
+    ),
+    Action(
+        name="pause_plugin",
+        path="/plugins/{id}/pause",
+        about="hold back deliveries to a plugin; nothing is lost",
+        asked=asked.Nothing,
+        body=asked.PauseBody,
+        answer=answers.RequestAnswer,
+        act=lambda acting, name, _asked, body: acting.pause(name, body),
+    ),
+    Action(
+        name="resume_plugin",
+        path="/plugins/{id}/resume",
+        about="let deliveries to a paused plugin go on",
+        asked=asked.Nothing,
+        body=asked.NoBody,
+        answer=answers.RequestAnswer,
+        act=lambda acting, name, _asked, _body: acting.resume(name),
     ),
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tunewatch.api.acting import Acting
 from tunewatch.api.stored import Stored
 from tunewatch.host import Instance
 from tunewatch.store.opening import Store
@@ -35,6 +36,7 @@ def backing(store: Store, instances: Sequence[Instance], health: Health) -> Back
     live = LiveParts(health)
     tail = Tail(store.reads)
     store.journal.listen(tail.woken)
-    return Backing(
-        reading=Stored(store.reads, instances=instances, live=live), tail=tail
-    )
+    reading = Stored(store.reads, instances=instances, live=live)
+    names = [instance.name for instance in instances]
+    acting = Acting(reading, store.requests, plugins=names)
+    return Backing(reading=reading, acting=acting, tail=tail)

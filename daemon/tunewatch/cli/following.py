@@ -65,8 +65,9 @@ async def _from_daemon(
     where: Where, asked: EventsAsked, after: str, say: Say
 ) -> AsyncGenerator[bytes, None]:
     # Here, not above: who reads the store has no need of an HTTP client.
-    from tunewatch.cli.remote import Unreachable, remote
+    from tunewatch.cli.remote import remote
     from tunewatch.cli.sse import blocks
+    from tunewatch.cli.wire import Unreachable
 
     wanted = StreamAsked(
         source=asked.source, job=asked.job, type=asked.type, after=after

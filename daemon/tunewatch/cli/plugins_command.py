@@ -6,6 +6,7 @@ Pausing and resuming are requests: a row that the running daemon takes within a 
 from __future__ import annotations
 
 import asyncio
+import os
 
 import click
 import msgspec
@@ -98,12 +99,26 @@ def _listed(where: Where) -> PluginList:
 
 
 def _request(kind: str, name: str, where: Where) -> None:
+    if where.url is not None:
+        asyncio.run(_ask_daemon(kind, name, where))
+    else:
+        _leave(kind, name, where)
+    click.echo(f"{kind} {name}: asked for; a running daemon does it at once", err=True)
+
+
+async def _ask_daemon(kind: str, name: str, where: Where) -> None:
+    from tunewatch.cli.remote import remote
+
+    async with remote(where, os.environ) as daemon:
+        await daemon.act(f"{kind}_plugin", name)
+
+
+def _leave(kind: str, name: str, where: Where) -> None:
     from tunewatch.cli.settings import load_settings
 
     settings = load_settings(where.config)
     expect_plugin(settings, name)
     asyncio.run(_ask(kind, name, settings.daemon))
-    click.echo(f"{kind} {name}: asked for; a running daemon does it at once", err=True)
 
 
 async def _ask(kind: str, name: str, daemon: DaemonSettings) -> None:

@@ -1,15 +1,13 @@
 """A daemon as who answers: `api.Reading` over HTTP.
 
-Turns problem documents back into what they were, and everything else that goes wrong
-into one sentence that says what to do.
+What goes wrong is told as the store would tell it: see `wire`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -37,10 +35,10 @@ from tunewatch.api.asked import (
     OneJobAsked,
     PointsAsked,
 )
-from tunewatch.api.faults import Ambiguous, Mistaken, NotThere
-from tunewatch.api.operations import OPERATIONS, ROOT, SPECIAL
-from tunewatch.cli.exits import UNREACHABLE, USAGE, Quit
+from tunewatch.api.operations import ACTIONS, OPERATIONS, ROOT, SPECIAL
+from tunewatch.cli.exits import USAGE, Quit
 from tunewatch.cli.options import Where
+from tunewatch.cli.wire import Unreachable, pairs, refused, unreachable
 from tunewatch.settings import Secret
 
 CONNECT = 5.0
@@ -54,20 +52,8 @@ QUIET = 60.0
 AnswerT = TypeVar("AnswerT")
 
 _OPERATIONS = {operation.name: operation for operation in OPERATIONS}
+_ACTIONS = {action.name: action for action in ACTIONS}
 _SPECIAL = {special.name: special for special in SPECIAL}
-
-
-class _Problem(Struct, frozen=True):
-    detail: str = ""
-    errors: tuple[dict[str, str], ...] = ()
-    sources: tuple[str, ...] = ()
-
-
-class Unreachable(Quit):
-    """Nobody answers there, or not now: it may be tried again."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(UNREACHABLE, reason)
 
 
 class Remote:
@@ -138,10 +124,16 @@ class Remote:
                 timeout=aiohttp.ClientTimeout(connect=CONNECT, sock_read=QUIET),
             ) as response:
                 if response.status != 200:
-                    raise self.refused(response, await response.read())
+                    raise refused(self.url, response, await response.read())
                 yield response.content.iter_any()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self.unreachable(error) from None
+            raise unreachable(self.url, error) from None
+
+    async def act(self, name: str, about: str, body: Struct | None = None) -> bytes:
+        """Have something done; return what is answered."""
+        path = _ACTIONS[name].path.replace("{id}", quote(about, safe=""))
+        data = None if body is None else msgspec.json.encode(body)
+        return await self._exchange("POST", ROOT + path, (), data)
 
     async def _ask(
         self, name: str, kind: type[AnswerT], asked: Struct, job_id: str = ""
@@ -157,73 +149,27 @@ class Remote:
             ) from None
 
     async def _get(self, path: str, params: Iterable[tuple[str, str]]) -> bytes:
+        return await self._exchange("GET", path, params, None)
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        params: Iterable[tuple[str, str]],
+        data: bytes | None,
+    ) -> bytes:
         url = yarl.URL(self.url + path, encoded=True).with_query(list(params))
+        headers = {} if data is None else {"Content-Type": "application/json"}
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
+            async with self._session.request(
+                method, url, data=data, headers=headers, allow_redirects=False
+            ) as response:
                 body = await response.read()
-                if response.status == 200:
+                if response.status in {200, 202}:
                     return body
-                raise self.refused(response, body)
+                raise refused(self.url, response, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self.unreachable(error) from None
-
-    def refused(self, response: aiohttp.ClientResponse, body: bytes) -> Exception:
-        """Return why a daemon did not answer, as what it was before HTTP."""
-        if response.content_type != "application/problem+json":
-            return Unreachable(
-                f"wanted a tunewatch daemon at {self.url}; found something else (HTTP "
-                f"{response.status}): compare the address with daemon.listen there"
-            )
-        told = msgspec.json.decode(body, type=_Problem)
-        match response.status:
-            case 400:
-                return Mistaken(
-                    {one["parameter"]: one["detail"] for one in told.errors}
-                )
-            case 404:
-                return NotThere(told.detail)
-            case 409:
-                return Ambiguous(told.detail.partition(";")[0], told.sources)
-            case 401 | 403:
-                return Quit(
-                    USAGE,
-                    f"{self.url} refuses: {told.detail}. Give the token with "
-                    "--token-file, $TUNEWATCH_TOKEN_FILE or $TUNEWATCH_TOKEN",
-                )
-            case status:
-                return Unreachable(f"{self.url} answers {status}: {told.detail}")
-
-    def unreachable(self, error: Exception) -> Unreachable:
-        """Return why nobody was reached."""
-        number = getattr(getattr(error, "os_error", error), "errno", None)
-        if isinstance(error, TimeoutError):
-            why = "it does not answer in time"
-        elif number is not None and number > 0:
-            why = os.strerror(number).lower()
-        else:
-            why = type(error).__name__
-        return Unreachable(
-            f"cannot reach a daemon at {self.url} ({why}): start `tunewatch run` "
-            "there, or correct --url or $TUNEWATCH_URL"
-        )
-
-
-def pairs(asked: Struct) -> Iterator[tuple[str, str]]:
-    """Yield the query parameters of a question; what is not said is left out."""
-    defaults = type(asked)()
-    for name in asked.__struct_fields__:
-        value: Any = getattr(asked, name)
-        if value is None or value == getattr(defaults, name):
-            continue
-        match value:
-            case dict():
-                yield from ((f"{name}[{key}]", value[key]) for key in value)
-            case tuple():
-                yield name, ",".join(value)
-            case bool():
-                yield name, "true" if value else "false"
-            case _:
-                yield name, str(value)
+            raise unreachable(self.url, error) from None
 
 
 @asynccontextmanager

@@ -10,22 +10,26 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+import structlog
 from aiohttp import web
 
+from tunewatch.api.acting import Acting
 from tunewatch.api.asked import OneJobAsked
 from tunewatch.api.faults import Ambiguous, Mistaken, NotAnswered, NotThere
-from tunewatch.api.operations import Operation
+from tunewatch.api.operations import Action, Operation
 from tunewatch.api.stored import Stored
 from tunewatch.store.records import StoreFault
 from tunewatch.web.problems import problem
 from tunewatch.web.v1.conditional import has_already, tag_of, takes
-from tunewatch.web.v1.parameters import parameters
+from tunewatch.web.v1.parameters import body_of, parameters
 
 JSON = "application/json"
 SLOWEST = 10.0
 """s that an answer may take."""
 AGAIN = "2"
 """s after which to ask again while the store is away."""
+
+_log = structlog.get_logger(__name__)
 
 Respond = Callable[[], Awaitable[web.StreamResponse]]
 
@@ -54,6 +58,21 @@ class Answering:
                 return _unchanged(tag)
         answer = await operation.ask(reading, job_id, asked)
         return tagged(request, msgspec.json.encode(answer), tag)
+
+    async def action(
+        self, action: Action, acting: Acting, request: web.Request
+    ) -> web.StreamResponse:
+        """Have something done of the table."""
+        asked = parameters(action.asked, request.query.items())
+        body = await body_of(request, action.body)
+        if body is None:
+            return problem(415, f"wanted a body of {JSON}, or none")
+        about = request.match_info.get("id", "")
+        answer = await action.act(acting, about, asked, body)
+        _log.info("operator.asked", what=action.name, about=about, by=request.remote)
+        return web.Response(
+            status=202, body=msgspec.json.encode(answer), content_type=JSON
+        )
 
     async def __call__(
         self, request: web.Request, respond: Respond, *, content_type: str = JSON

@@ -11,8 +11,16 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
+from tunewatch.api.acting import Acting
 from tunewatch.api.asked import Nothing
-from tunewatch.api.operations import OPERATIONS, ROOT, SPECIAL, Operation
+from tunewatch.api.operations import (
+    ACTIONS,
+    OPERATIONS,
+    ROOT,
+    SPECIAL,
+    Action,
+    Operation,
+)
 from tunewatch.api.stored import Stored
 from tunewatch.web.problems import problem
 from tunewatch.web.v1.answering import Answering, tagged
@@ -30,6 +38,7 @@ class Backing:
     """What there is once the store is open."""
 
     reading: Stored
+    acting: Acting
     tail: Tail
 
 
@@ -51,6 +60,8 @@ class Api:
         self._route(app, special["openapi"], {"GET": self._document})
         for one in OPERATIONS:
             self._route(app, ROOT + one.path, {"GET": self._answer(one)})
+        for action in ACTIONS:
+            self._route(app, ROOT + action.path, {"POST": self._act(action)})
         app.on_shutdown.append(self._end)
 
     def _route(
@@ -81,6 +92,15 @@ class Api:
             )
 
         return answer
+
+    def _act(self, action: Action) -> Handler:
+        async def act(request: web.Request) -> web.StreamResponse:
+            acting = self._open.acting
+            return await self._answering(
+                request, lambda: self._answering.action(action, acting, request)
+            )
+
+        return act
 
     @property
     def _open(self) -> Backing:

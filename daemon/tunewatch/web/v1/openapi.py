@@ -13,7 +13,15 @@ from msgspec import Struct, inspect
 
 from tunewatch import __version__
 from tunewatch.api.asked import PRINTABLE
-from tunewatch.api.operations import OPERATIONS, ROOT, SPECIAL, Operation, Special
+from tunewatch.api.operations import (
+    ACTIONS,
+    OPERATIONS,
+    ROOT,
+    SPECIAL,
+    Action,
+    Operation,
+    Special,
+)
 from tunewatch.api.schemas import any_event
 from tunewatch.web.problems import CONTENT_TYPE as PROBLEM
 from tunewatch.web.v1.parameters import fields_of
@@ -26,6 +34,8 @@ _REASONS = {
     "404": "There is no such thing, or not any more.",
     "406": "Accept refuses the only form there is.",
     "409": "Several sources know a job of that id: `sources` names them.",
+    "413": "The body is larger than 64 KiB.",
+    "415": "The body is not JSON.",
     "429": "Too many wrong tokens; Retry-After says when to ask again.",
     "503": "The store is away; Retry-After says when to ask again.",
 }
@@ -38,6 +48,8 @@ def document() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
         paths.setdefault(ROOT + operation.path, {})["get"] = _read(operation)
+    for action in ACTIONS:
+        paths.setdefault(ROOT + action.path, {})["post"] = _act(action)
     for special in SPECIAL:
         paths.setdefault(ROOT + special.path, {})["get"] = _special(special)
     return {
@@ -68,7 +80,8 @@ def document() -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    kinds = [operation.answer for operation in OPERATIONS]
+    kinds: list[type[Struct]] = [operation.answer for operation in OPERATIONS]
+    kinds += [kind for action in ACTIONS for kind in (action.body, action.answer)]
     _, parts = msgspec.json.schema_components(kinds, ref_template=_REF)
     return {
         **parts,
@@ -122,6 +135,26 @@ def _read(operation: Operation) -> dict[str, Any]:
                 "content": content,
             },
             "304": {"description": "You have it already."},
+            **_problems(reasons),
+        },
+    }
+
+
+def _act(action: Action) -> dict[str, Any]:
+    body = {"schema": {"$ref": _REF.format(name=action.body.__name__)}}
+    answer = {"schema": {"$ref": _REF.format(name=action.answer.__name__)}}
+    reasons = [*_ALWAYS, "404", "409", "413", "415"]
+    return {
+        "operationId": action.name,
+        "summary": action.about,
+        "security": [{"token": []}],
+        "parameters": [*_path(action.path), *_query(action.asked)],
+        "requestBody": {"required": False, "content": {"application/json": body}},
+        "responses": {
+            "202": {
+                "description": (action.answer.__doc__ or "").partition("\n\n")[0],
+                "content": {"application/json": answer},
+            },
             **_problems(reasons),
         },
     }

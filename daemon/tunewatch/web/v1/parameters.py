@@ -1,4 +1,4 @@
-"""The text after the question mark, read as one of `api.asked`'s questions.
+"""What a request says beside its path, read as one of `api.asked`'s questions.
 
 Every mistake is told at once, with what was wanted and what was found. Knows no path.
 """
@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
+from aiohttp import web
 from msgspec import Struct, inspect
 
 from tunewatch.api.faults import Mistaken
@@ -51,6 +52,24 @@ def parameters(kind: type[AskedT], pairs: Iterable[tuple[str, str]]) -> AskedT:
     if mistakes:
         raise Mistaken(mistakes)
     return kind(**values)
+
+
+async def body_of(request: web.Request, kind: type[AskedT]) -> AskedT | None:
+    """Return what the body of a request says; nothing at all says nothing.
+
+    None if it is of another type than JSON. Raises Mistaken, and aiohttp's own
+    exception for a body that is too large.
+    """
+    raw = await request.read()
+    if not raw:
+        return kind()
+    if request.content_type != "application/json":
+        return None
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.MsgspecError as error:
+        # It names the field and what was expected, and never a value.
+        raise Mistaken({"body": f"{error}"}) from None
 
 
 @dataclass(frozen=True, slots=True)
