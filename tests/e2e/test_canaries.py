@@ -231,7 +231,9 @@ async def test_no_canary_sings_in_whatever_the_daemon_says_or_keeps(scene):
     ):
         assert receiver.accepted[0].headers[name].endswith(value)
     heard: list[str] = []
-    for path in ("/readyz", "/metrics", "/livez", "/nowhere"):
+    operator = ("jobs", "events?limit=1000", "sources", "plugins", "openapi.json")
+    asked = [f"/api/v1/{path}" for path in (*operator, "jobs?limit=x", "jobs/nobody")]
+    for path in ("/readyz", "/metrics", "/livez", "/nowhere", *asked):
         _, body, headers = await daemon.get(path)
         heard += songs(path, body + str(headers))
     for command in ("config", "plugins", "check", "jobs"):
