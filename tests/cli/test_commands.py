@@ -102,6 +102,7 @@ def test_the_help_lists_every_command_and_imports_none(program):
     "name",
     [
         *("run", "demo", "simulate", "check", "jobs", "show", "best", "plugins"),
+        *("events", "completion"),
         *("config", "secret", "version"),
     ],
 )

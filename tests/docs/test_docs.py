@@ -32,17 +32,19 @@ from support.reference_tables import (
     written,
 )
 from tunewatch import config, host, sources
+from tunewatch.api.cursors import to_spot
 from tunewatch.cli import exits
 from tunewatch.cli.main import COMMANDS, root
 from tunewatch.events import CATALOGUE, GROUPS, Common, decode, encode
 from tunewatch.testing import examples
 from tunewatch.testing.contract import SinkContract
 from tunewatch.web.guard import OPEN
+from tunewatch.web.v1.openapi import document
 from tunewatch_plugins.webhook.signing import keyring
 
 TEXT = README.read_text()
 PROSE = re.sub(r"^```.*?^```$", "", TEXT, flags=re.DOTALL | re.MULTILINE)
-EVENT = r"(fine_tuning|tunewatch)\.(job|event|checkpoint|source)\.[\w<>]+"
+EVENT = r"(fine_tuning|tunewatch)\.((job|event|checkpoint|source)\.[\w<>]+|test)"
 GROUPS_OF = ("tunewatch.plugins", "tunewatch.sources")
 WORDS = set(re.findall(r"`([^`\n]+)`", PROSE))
 
@@ -116,7 +118,17 @@ def test_every_plugin_and_source_is_in_its_table_and_the_other_way_round():
 
 
 def test_every_path_of_the_server_is_in_its_table_and_the_other_way_round():
-    assert set(first_column("## HTTP")) - {"path"} == OPEN
+    answered = set(first_column("## HTTP")) - {"path"}
+    api = {one for one in answered if " /api/" in one}
+    assert answered - api == OPEN
+    paths = document()["paths"]
+    assert api == {f"{m.upper()} {path}" for path in paths for m in paths[path]}
+
+
+def test_what_stands_in_the_stream_that_is_shown_is_a_place():
+    shown = re.findall(r"^id: (\S+)$", section("## HTTP"), re.MULTILINE)
+    assert shown
+    assert all(to_spot(one) for one in shown)
 
 
 def test_the_address_it_says_is_the_default():

@@ -19,6 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.job_rows import job_row, selection
 from support.readers import HandmadeJobs, lent_context
+from tunewatch.api.operations import ACTIONS, OPERATIONS, SPECIAL
+from tunewatch.api.operations import ROOT as ROOT_PATH
 from tunewatch.cli.main import root
 from tunewatch.events import CATALOGUE, GROUPS, Common
 from tunewatch.plugin import Count
@@ -72,6 +74,14 @@ def settings() -> str:
     return f"```toml\n{result.stdout}```"
 
 
+def api() -> str:
+    """Return a table of everything that the operator API answers."""
+    rows = [("GET", one.path, one.about) for one in (*OPERATIONS, *SPECIAL)]
+    rows += [("POST", one.path, one.about) for one in ACTIONS]
+    told = [(f"`{method} {ROOT_PATH}{path}`", about) for method, path, about in rows]
+    return _table(("path", "answers"), told)
+
+
 def sample() -> str:
     """Return the sample plugin, whole."""
     return f"```python\n{SAMPLE.read_text()}```"
@@ -87,6 +97,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "groups": groups,
     "metrics": metrics,
     "settings": settings,
+    "api": api,
     "sample": sample,
     "source": source,
 }
