@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tunewatch import host
 from tunewatch.api.answers import (
     PartState,
     PluginAnswer,
@@ -21,11 +20,14 @@ from tunewatch.api.answers import (
 )
 from tunewatch.api.schemas import schemas
 from tunewatch.api.stored_events import StoredEvents
-from tunewatch.host import Instance
 from tunewatch.store.ledger import Backlog
 from tunewatch.store.plugin_states import PluginState
 from tunewatch.store.reads import Reader
 from tunewatch.store.whereabouts import Outage
+
+if TYPE_CHECKING:
+    # Who only shows jobs should not pay for importing it.
+    from tunewatch.host import Instance
 
 
 class Live(Protocol):
@@ -80,6 +82,8 @@ class Stored(StoredEvents):
 
     async def plugins(self) -> PluginList:
         """See `Reading.plugins`."""
+        from tunewatch import host
+
         kept = {one.name: one for one in await self.reads.plugins()}
         is_wanted = host.wanted_by(self._instances)
         backlog = await self.reads.backlog(is_wanted=is_wanted)
@@ -98,6 +102,8 @@ def new_plugins(instances: Sequence[Instance]) -> PluginList:
 
 
 def _plugins(answers: Sequence[PluginAnswer]) -> PluginList:
+    from tunewatch import host
+
     installed = tuple(host.kinds())
     return PluginList(data=tuple(answers), has_more=False, installed=installed)
 
