@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from support.dispatching import desk
-from tunewatch.store import waiting
+from tunewatch.store import choosing_range, counting, waiting
 
 EVENTS = 100_000
 _EVENT = text(
@@ -56,8 +56,10 @@ async def explained(d, statement, **values):
         (waiting._SPAN, "event_by_job", {"job": 2, "after": 0}),
         (waiting._OBSERVED, "event_by_source", {"at": 50_000}),
         (waiting._NEWEST, "event_by_source", {}),
+        (counting._OF_JOB, "event_by_job", {"job": 2, "after": 50_000}),
+        (choosing_range._OF_SOURCE, "event_by_source", {"after": 100_000}),
     ],
-    ids=["next", "news", "span", "observed", "newest"],
+    ids=["next", "news", "span", "observed", "newest", "counted", "grouped"],
 )
 async def test_a_hot_statement_uses_its_index(full, statement, index, values):
     bound = {"source": 1, "upto": 200_000, **values}

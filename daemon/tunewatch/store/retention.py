@@ -116,14 +116,15 @@ def _floor(connection: Connection, scope: _Scope) -> int | None:
     marks = select(func.min(mark.c.position)).where(
         mark.c.source_id == scope.held.source_id, counts
     )
-    asked = (
-        select(func.min(stretch.c.first) - 1)
-        .join(redelivery, redelivery.c.id == stretch.c.redelivery)
-        .where(
-            stretch.c.source_id == scope.held.source_id,
-            redelivery.c.at >= scope.absent_since,
-        )
+    # Of whatever source: a step into the index for each redelivery.
+    first = (
+        select(stretch.c.first)
+        .where(stretch.c.redelivery == redelivery.c.id)
+        .order_by(stretch.c.redelivery, stretch.c.first)
+        .limit(1)
+        .scalar_subquery()
     )
+    asked = select(func.min(first) - 1).where(redelivery.c.at >= scope.absent_since)
     found = [connection.scalar(one) for one in (lanes, marks, asked)]
     return min((one for one in found if one is not None), default=None)
 

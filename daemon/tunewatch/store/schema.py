@@ -278,7 +278,7 @@ stretch = Table(  # what is left of a redelivery: events of one job, in order
     sqlite_autoincrement=True,
 )
 Index("stretch_by_source", stretch.c.source_id, stretch.c.plugin, stretch.c.id)
-Index("stretch_by_redelivery", stretch.c.redelivery)
+Index("stretch_by_redelivery", stretch.c.redelivery, stretch.c.first)
 
 request = Table(  # what a person asked for; inserted anywhere, read by the owner
     "request",

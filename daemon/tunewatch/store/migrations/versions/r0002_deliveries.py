@@ -106,4 +106,4 @@ def _redeliveries() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("stretch_by_source", "stretch", ["source_id", "plugin", "id"])
-    op.create_index("stretch_by_redelivery", "stretch", ["redelivery"])
+    op.create_index("stretch_by_redelivery", "stretch", ["redelivery", "first"])
