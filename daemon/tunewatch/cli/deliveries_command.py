@@ -81,14 +81,14 @@ def _meant(outcomes: tuple[str, ...]) -> list[str] | None:
 
 
 def _attempts(wanted: dict[str, Any], form: str, config_path: Path | None) -> None:
-    from tunewatch.cli.reading import read
+    from tunewatch.cli.reading import read_store
 
     limit = wanted["limit"]
 
     async def ask(reader: Reader) -> list[Attempted]:
         return await reader.deliveries.attempts(**{**wanted, "limit": limit + 1})
 
-    found = read(config_path, ask)
+    found = read_store(config_path, ask)
     if not found:
         _expect_names(wanted, config_path)
     if form == "table":
@@ -99,14 +99,14 @@ def _attempts(wanted: dict[str, Any], form: str, config_path: Path | None) -> No
 
 
 def _letters(wanted: dict[str, Any], form: str, config_path: Path | None) -> None:
-    from tunewatch.cli.reading import read
+    from tunewatch.cli.reading import read_store
 
     limit = wanted["limit"]
 
     async def ask(reader: Reader) -> list[DeadLetter]:
         return await reader.deliveries.dead_letters(**{**wanted, "limit": limit + 1})
 
-    found = read(config_path, ask)
+    found = read_store(config_path, ask)
     if not found:
         _expect_names(wanted, config_path)
     if form == "table":
@@ -169,13 +169,13 @@ def _tell_rest(
 def _expect_names(wanted: dict[str, Any], config_path: Path | None) -> None:
     """Raise Quit for a plugin or a job that there is not: nothing is no answer then."""
     from tunewatch.cli.beside import expect_plugin
-    from tunewatch.cli.reading import read
+    from tunewatch.cli.reading import read_store
     from tunewatch.cli.settings import load_settings
 
     if wanted["plugin"] is not None:
         expect_plugin(load_settings(config_path), wanted["plugin"])
     name = wanted["job_id"]
-    if name is not None and not read(config_path, lambda r: r.find(name)):
+    if name is not None and not read_store(config_path, lambda r: r.find(name)):
         raise Quit(
             USAGE, f"there is no job {name} in the store; `tunewatch jobs` lists them"
         )
