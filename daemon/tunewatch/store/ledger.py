@@ -18,8 +18,6 @@ from tunewatch.store.schema import counter, dead_letter, mark, source
 _labels = msgspec.json.Decoder(dict[str, str])
 
 
-
-
 IsWanted = Callable[[str, str, str], bool]
 """Whether a plugin wants events of this source and type."""
 
@@ -34,8 +32,6 @@ class Backlog(NamedTuple):
     oldest_at: float | None  #: unix seconds, of the first of them
     in_flight: int
     dead_letters: int  #: open ones
-
-
 
 
 def counts(connection: Connection) -> list[Count]:
