@@ -15,7 +15,7 @@ from support.operator_api import Followed
 from support.program import Program
 from support.running import QUICK, Running, configure, eventually, running
 from support.simulated_org import simulated
-from tunewatch.testing import Receiver, SimulatedApi
+from tunewatch.testing import Receiver, Reply, SimulatedApi
 
 KEY = "sk-operating"
 SECRET = "whsec_" + base64.b64encode(b"o" * 32).decode()
@@ -158,3 +158,38 @@ async def test_streams_end_at_once_when_the_daemon_stops(scene):
         await answer.content.readline()
         assert await daemon.stop(signal.SIGTERM) == 0
         assert (await answer.content.read()).endswith(b"\n\n")
+
+
+async def test_what_a_receiver_refused_is_delivered_again_when_somebody_asks(scene):
+    daemon, api, receiver = scene
+    receiver.usual = Reply(status=400, body=b"no such thing")
+    api.add_job(project="project-0", steps=10, outcome="cancelled")
+    url = f"{ROOT}/deliveries?outcome=failed"
+
+    async def has_failed() -> bool:
+        return bool(json.loads((await daemon.get(url))[1])["data"])
+
+    await eventually(has_failed, "a delivery has failed")
+    failed = json.loads((await daemon.get(url))[1])["data"][-1]
+    assert (failed["status"], failed["answer"]) == (400, "no such thing")
+    receiver.usual = Reply()
+    path = f"{ROOT}/deliveries/{failed['id']}/redeliver"
+    assert (await daemon.get(path, "POST"))[0] == 401
+    status, body, _ = await daemon.get(path, "POST", **BEARER)
+    assert status == 202, body
+    made = json.loads(body)["id"]
+
+    async def is_over() -> bool:
+        _, body, _ = await daemon.get(f"{ROOT}/redeliveries/{made}")
+        told = json.loads(body)
+        return told["left"] == 0 and told["accepted"] == 1
+
+    await eventually(is_over, "it was accepted")
+    sent = [one for one in receiver.received if one.id == failed["event_id"]]
+    assert len(sent) > 1
+    assert len({one.body for one in sent}) == 1
+    there = f"http://127.0.0.1:{daemon.port}"
+    for arguments in (("--redelivery", str(made)), ("--outcome", "failed")):
+        done = await daemon.cli("deliveries", *arguments, "-o", "json")
+        told = await daemon.cli("deliveries", *arguments, "-o", "json", "--url", there)
+        assert json.loads(done.out)["data"] == json.loads(told.out)["data"] != []

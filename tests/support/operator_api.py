@@ -41,6 +41,18 @@ class Fine:
         return {}
 
 
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """A configured plugin that wants every event."""
+
+    name: str
+    events: tuple[str, ...] = ("*",)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def hears(self, _source: str) -> bool:
+        return True
+
+
 @dataclass(slots=True)
 class Reply:
     """What was answered."""
@@ -173,8 +185,13 @@ async def operator_api(
         end = tail(store)
         store.journal.listen(end.woken)
         running = tasks.create_task(end.run(), name="tail")
-        reading = Stored(store.reads, live=Fine())
-        acting = Acting(reading, store.requests, plugins=plugins)
+        reading = Stored(store.reads, store.redeliver, live=Fine())
+        acting = Acting(
+            reading=reading,
+            requests=store.requests,
+            redelivering=store.redeliver,
+            plugins=[Subscriber(name) for name in plugins],
+        )
         api.backing = Backing(reading=reading, acting=acting, tail=end)
         yield Operator(store, Filling(store), end, bound.port, session)
         running.cancel()

@@ -158,11 +158,3 @@ class SchemaList(Struct, frozen=True, kw_only=True):
     object: Literal["schemas"] = "schemas"
     schema_version: int
     data: dict[str, dict[str, Any]]
-
-
-class RequestAnswer(Struct, frozen=True, kw_only=True):
-    """What was asked for is written down: whoever has the source or plugin does it."""
-
-    object: Literal["request"] = "request"
-    id: int
-    kind: str

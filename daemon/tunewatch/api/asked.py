@@ -19,7 +19,7 @@ LARGEST = 2**40
 
 # Together short enough for the longest line that the server reads.
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
-_Line: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
+Line: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 _Name: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f,]+$")
 ]
@@ -32,19 +32,19 @@ _Type: TypeAlias = Annotated[
         pattern=rf"^({_groups}|[A-Za-z0-9_.*?!\[\]-]+)$",
     ),
 ]
-_Count: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST)]
 
-Source: TypeAlias = Annotated[_Line, Meta(description="The name of a source.")]
+Source: TypeAlias = Annotated[Line, Meta(description="The name of a source.")]
 Status: TypeAlias = Annotated[
-    _Line, Meta(description="Only jobs in this status, as the provider says it.")
+    Line, Meta(description="Only jobs in this status, as the provider says it.")
 ]
 Settled: TypeAlias = Annotated[
     bool, Meta(description="Only jobs of which nothing more will come, or the others.")
 ]
 Model: TypeAlias = Annotated[
-    _Line, Meta(description="Only jobs of this base model: its name, or a glob.")
+    Line, Meta(description="Only jobs of this base model: its name, or a glob.")
 ]
-Suffix: TypeAlias = Annotated[_Line, Meta(description="Only jobs of this suffix.")]
+Suffix: TypeAlias = Annotated[Line, Meta(description="Only jobs of this suffix.")]
 Metadata: TypeAlias = Annotated[
     dict[_Name, Annotated[str, Meta(max_length=200)]],
     Meta(
@@ -57,19 +57,19 @@ Decision: TypeAlias = Annotated[
     Meta(description="Only jobs about whose best checkpoint this was decided."),
 ]
 CreatedSince: TypeAlias = Annotated[
-    _Count, Meta(description="Created then or later, in unix seconds.")
+    Count, Meta(description="Created then or later, in unix seconds.")
 ]
 CreatedBefore: TypeAlias = Annotated[
-    _Count, Meta(description="Created earlier, in unix seconds.")
+    Count, Meta(description="Created earlier, in unix seconds.")
 ]
 FinishedSince: TypeAlias = Annotated[
-    _Count, Meta(description="Ended then or later, in unix seconds.")
+    Count, Meta(description="Ended then or later, in unix seconds.")
 ]
 FinishedBefore: TypeAlias = Annotated[
-    _Count, Meta(description="Ended earlier, in unix seconds.")
+    Count, Meta(description="Ended earlier, in unix seconds.")
 ]
 JobPlace: TypeAlias = Annotated[
-    _Line,
+    Line,
     Meta(
         description="Only jobs older than this one: its id, or the `next` of the page "
         "before."
@@ -90,9 +90,9 @@ Downsample: TypeAlias = Annotated[
     ),
 ]
 Ordinal: TypeAlias = Annotated[
-    _Count, Meta(description="Only points whose ordinal `n` is higher.")
+    Count, Meta(description="Only points whose ordinal `n` is higher.")
 ]
-JobId: TypeAlias = Annotated[_Line, Meta(description="Only events of jobs of this id.")]
+JobId: TypeAlias = Annotated[Line, Meta(description="Only events of jobs of this id.")]
 Types: TypeAlias = Annotated[
     tuple[_Type, ...],
     Meta(
@@ -104,17 +104,17 @@ Types: TypeAlias = Annotated[
     ),
 ]
 Since: TypeAlias = Annotated[
-    _Count, Meta(description="Committed then or later, in unix seconds.")
+    Count, Meta(description="Committed then or later, in unix seconds.")
 ]
 Before: TypeAlias = Annotated[
-    _Count, Meta(description="Committed earlier, in unix seconds.")
+    Count, Meta(description="Committed earlier, in unix seconds.")
 ]
 Order: TypeAlias = Annotated[
     Literal["asc", "desc"],
     Meta(description="Oldest first, or newest first; `after` goes along."),
 ]
 EventPlace: TypeAlias = Annotated[
-    _Line,
+    Line,
     Meta(
         description="Only events behind this one: its id, or the `next` of the page "
         "before, or `0` for all that are kept."
@@ -186,13 +186,3 @@ class StreamAsked(Struct, frozen=True, kw_only=True):
     job: JobId | None = None
     type: Types = ()
     after: EventPlace | None = None
-
-
-class PauseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why a plugin is paused; said to whoever asks how it is."""
-
-    reason: Annotated[_Line, Meta(description="Fit for anyone to read.")] | None = None
-
-
-class NoBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Nothing has to be said."""

@@ -39,3 +39,7 @@ class Mistaken(NotAnswered):
         self.mistakes = dict(mistakes)
         told = (f"{name}: {text}" for name, text in self.mistakes.items())
         super().__init__("; ".join(told))
+
+
+class Impossible(NotAnswered):
+    """What was asked for cannot be done as things are."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from tunewatch.api import answers, asked
+from tunewatch.api import answers, answers_deliveries, asked, asked_deliveries
 from tunewatch.api.acting import Acting
 from tunewatch.api.reading import Reading
 
@@ -139,6 +139,46 @@ OPERATIONS: tuple[Operation, ...] = (
         ask=lambda reading, _id, _asked: reading.plugins(),
     ),
     Operation(
+        name="list_deliveries",
+        path="/deliveries",
+        about="attempts to deliver and what came of them, newest first",
+        asked=asked_deliveries.DeliveriesAsked,
+        answer=answers_deliveries.DeliveryList,
+        ask=lambda reading, _id, asked: reading.deliveries(asked),
+    ),
+    Operation(
+        name="get_delivery",
+        path="/deliveries/{id}",
+        about="one attempt",
+        asked=asked.Nothing,
+        answer=answers_deliveries.DeliveryAnswer,
+        ask=lambda reading, delivery_id, _asked: reading.delivery(delivery_id),
+    ),
+    Operation(
+        name="list_dead_letters",
+        path="/dead_letters",
+        about="what plugins did not get, newest first",
+        asked=asked_deliveries.DeadLettersAsked,
+        answer=answers_deliveries.DeadLetterList,
+        ask=lambda reading, _id, asked: reading.dead_letters(asked),
+    ),
+    Operation(
+        name="list_redeliveries",
+        path="/redeliveries",
+        about="what was asked to be delivered again, newest first",
+        asked=asked_deliveries.RedeliveriesAsked,
+        answer=answers_deliveries.RedeliveryList,
+        ask=lambda reading, _id, asked: reading.redeliveries(asked),
+    ),
+    Operation(
+        name="get_redelivery",
+        path="/redeliveries/{id}",
+        about="what became of it so far",
+        asked=asked.Nothing,
+        answer=answers_deliveries.RedeliveryAnswer,
+        ask=lambda reading, redelivery_id, _asked: reading.redelivery(redelivery_id),
+    ),
+    Operation(
         name="list_schemas",
         path="/schemas",
         about="the JSON Schema of every event type",
@@ -150,12 +190,41 @@ OPERATIONS: tuple[Operation, ...] = (
 
 ACTIONS: tuple[Action, ...] = (
     Action(
+        name="redeliver_delivery",
+        path="/deliveries/{id}/redeliver",
+        about="deliver that event to that plugin again, with the same id and bytes",
+        asked=asked.Nothing,
+        body=asked_deliveries.DryRunBody,
+        answer=answers_deliveries.PlanAnswer,
+        act=lambda acting, delivery_id, _asked, body: acting.redeliver_one(
+            delivery_id, body
+        ),
+    ),
+    Action(
+        name="redeliver",
+        path="/redeliver",
+        about="deliver events, dead letters or a range again; `dry_run` only says what",
+        asked=asked.Nothing,
+        body=asked_deliveries.RedeliverBody,
+        answer=answers_deliveries.PlanAnswer,
+        act=lambda acting, _id, _asked, body: acting.redeliver(body),
+    ),
+    Action(
+        name="cancel_redelivery",
+        path="/redeliveries/{id}/cancel",
+        about="take back what has not gone out of it",
+        asked=asked.Nothing,
+        body=asked_deliveries.NoBody,
+        answer=answers_deliveries.RedeliveryAnswer,
+        act=lambda acting, redelivery_id, _asked, _body: acting.cancel(redelivery_id),
+    ),
+    Action(
         name="look_at_job",
         path="/jobs/{id}/look",
         about="look at a job now",
         asked=asked.OneJobAsked,
-        body=asked.NoBody,
-        answer=answers.RequestAnswer,
+        body=asked_deliveries.NoBody,
+        answer=answers_deliveries.RequestAnswer,
         act=lambda acting, job_id, asked, _body: acting.look(job_id, asked),
     ),
     Action(
@@ -163,8 +232,8 @@ ACTIONS: tuple[Action, ...] = (
         path="/plugins/{id}/pause",
         about="hold back deliveries to a plugin; nothing is lost",
         asked=asked.Nothing,
-        body=asked.PauseBody,
-        answer=answers.RequestAnswer,
+        body=asked_deliveries.PauseBody,
+        answer=answers_deliveries.RequestAnswer,
         act=lambda acting, name, _asked, body: acting.pause(name, body),
     ),
     Action(
@@ -172,8 +241,8 @@ ACTIONS: tuple[Action, ...] = (
         path="/plugins/{id}/resume",
         about="let deliveries to a paused plugin go on",
         asked=asked.Nothing,
-        body=asked.NoBody,
-        answer=answers.RequestAnswer,
+        body=asked_deliveries.NoBody,
+        answer=answers_deliveries.RequestAnswer,
         act=lambda acting, name, _asked, _body: acting.resume(name),
     ),
 )

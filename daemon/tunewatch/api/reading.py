@@ -18,12 +18,24 @@ from tunewatch.api.answers import (
     SchemaList,
     SourceList,
 )
+from tunewatch.api.answers_deliveries import (
+    DeadLetterList,
+    DeliveryAnswer,
+    DeliveryList,
+    RedeliveryAnswer,
+    RedeliveryList,
+)
 from tunewatch.api.asked import (
     EventsAsked,
     EventsOfJobAsked,
     JobsAsked,
     OneJobAsked,
     PointsAsked,
+)
+from tunewatch.api.asked_deliveries import (
+    DeadLettersAsked,
+    DeliveriesAsked,
+    RedeliveriesAsked,
 )
 
 
@@ -76,4 +88,24 @@ class Reading(Protocol):
 
     async def schemas(self) -> SchemaList:
         """Return the JSON Schema of every event type."""
+        ...
+
+    async def deliveries(self, asked: DeliveriesAsked) -> DeliveryList:
+        """Return a page of attempts to deliver, newest first."""
+        ...
+
+    async def delivery(self, delivery_id: str) -> DeliveryAnswer:
+        """Return one attempt to deliver."""
+        ...
+
+    async def dead_letters(self, asked: DeadLettersAsked) -> DeadLetterList:
+        """Return a page of dead letters, newest first."""
+        ...
+
+    async def redeliveries(self, asked: RedeliveriesAsked) -> RedeliveryList:
+        """Return what was asked to be delivered again, newest first."""
+        ...
+
+    async def redelivery(self, redelivery_id: str) -> RedeliveryAnswer:
+        """Return what became of a redelivery so far."""
         ...

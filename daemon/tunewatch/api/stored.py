@@ -19,10 +19,11 @@ from tunewatch.api.answers import (
     SourceList,
 )
 from tunewatch.api.schemas import schemas
-from tunewatch.api.stored_events import StoredEvents
+from tunewatch.api.stored_deliveries import StoredDeliveries
 from tunewatch.store.ledger import Backlog
 from tunewatch.store.plugin_states import PluginState
 from tunewatch.store.reads import Reader
+from tunewatch.store.redelivering import Redeliver
 from tunewatch.store.whereabouts import Outage
 
 if TYPE_CHECKING:
@@ -42,17 +43,18 @@ class Live(Protocol):
         ...
 
 
-class Stored(StoredEvents):
+class Stored(StoredDeliveries):
     """Answers from a store; `Reading`."""
 
     def __init__(
         self,
         reads: Reader,
+        redeliver: Redeliver,
         *,
         instances: Sequence[Instance] = (),
         live: Live | None = None,
     ) -> None:
-        super().__init__(reads)
+        super().__init__(reads, redeliver)
         self._instances = instances
         self._live = live
 
@@ -90,7 +92,7 @@ class Stored(StoredEvents):
         live = {} if self._live is None else self._live.plugins()
         answers = []
         for one in self._instances:
-            state = live.get(one.name) or _as_kept(kept.get(one.name))
+            state = _worse(live.get(one.name), _as_kept(kept.get(one.name)))
             waiting = [part for part in backlog if part.plugin == one.name]
             answers.append(_plugin(one, state, waiting))
         return _plugins(answers)
@@ -122,6 +124,13 @@ def _plugin(
         pending=sum(part.pending for part in waiting),
         dead_letters=sum(part.dead_letters for part in waiting),
     )
+
+
+def _worse(live: PartState | None, kept: PartState) -> PartState:
+    """Return how a plugin is here, unless only another replica has trouble with it."""
+    if live is None or (live.state == "up" and kept.state != "new"):
+        return kept
+    return live
 
 
 def _as_kept(row: PluginState | None) -> PartState:

@@ -36,7 +36,11 @@ def backing(store: Store, instances: Sequence[Instance], health: Health) -> Back
     live = LiveParts(health)
     tail = Tail(store.reads)
     store.journal.listen(tail.woken)
-    reading = Stored(store.reads, instances=instances, live=live)
-    names = [instance.name for instance in instances]
-    acting = Acting(reading, store.requests, plugins=names)
+    reading = Stored(store.reads, store.redeliver, instances=instances, live=live)
+    acting = Acting(
+        reading=reading,
+        requests=store.requests,
+        redelivering=store.redeliver,
+        plugins=instances,
+    )
     return Backing(reading=reading, acting=acting, tail=tail)

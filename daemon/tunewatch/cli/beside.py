@@ -6,7 +6,7 @@ but requests is written this way.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from tunewatch.cli.exits import USAGE, Quit
@@ -40,10 +40,15 @@ async def beside(daemon: DaemonSettings) -> AsyncIterator[Carrier]:
 
 def expect_plugin(settings: Settings, name: str) -> None:
     """Raise Quit, with the closest known name, unless a plugin is configured."""
+    expect_name(settings.plugins, name)
+
+
+def expect_name(known_names: Collection[str], name: str) -> None:
+    """Raise Quit, with the closest known name, unless a plugin is called so."""
     from tunewatch.settings import closest
 
-    if name not in settings.plugins:
-        meant = closest(name, settings.plugins)
-        known = ", ".join(settings.plugins)
+    if name not in known_names:
+        meant = closest(name, known_names)
+        known = ", ".join(known_names)
         hint = f"did you mean {meant}?" if meant else f"configured are {known}"
         raise Quit(USAGE, f"there is no plugin {name} in the configuration; {hint}")

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import click
+from msgspec.structs import replace
 
-from tunewatch.cli.exits import USAGE, Quit
-from tunewatch.cli.options import Moment, config_option, output_option, source_option
+from tunewatch.api.answers_deliveries import (
+    DeadLetterAnswer,
+    DeadLetterList,
+    DeliveryAnswer,
+    DeliveryList,
+)
+from tunewatch.api.asked import MOST, OneJobAsked
+from tunewatch.api.asked_deliveries import DeadLettersAsked, DeliveriesAsked, Outcome
+from tunewatch.api.faults import Ambiguous
+from tunewatch.api.reading import Reading
+from tunewatch.cli.options import (
+    Moment,
+    Where,
+    output_option,
+    source_option,
+    where_options,
+)
 from tunewatch.cli.output import Cell, moment, print_data, print_table
-from tunewatch.store.deliveries import OUTCOMES, Attempted, DeadLetter
-from tunewatch.store.reads import Reader
+from tunewatch.cli.reading import read
 
-FAILED = "failed"
-"""Stands for every outcome but `accepted`."""
+AskedT = TypeVar("AskedT", DeliveriesAsked, DeadLettersAsked)
 ATTEMPTS = (
     *("id", "at", "plugin", "job", "event", "type", "try", "outcome", "status"),
     *("ms", "redelivery", "said"),
@@ -35,7 +50,7 @@ LETTERS = (
 @click.option(
     "--outcome",
     "outcomes",
-    type=click.Choice([*OUTCOMES, FAILED]),
+    type=click.Choice(get_args(Outcome)),
     multiple=True,
     help="Only attempts with this outcome; can be given more than once.",
 )
@@ -45,16 +60,17 @@ LETTERS = (
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 @click.option("--after", type=int, metavar="ID", help="Only those older than this one.")
 @output_option
-@config_option
+@where_options
 def command(
     *,
     dead: bool,
     closed: bool,
     event: str | None,
-    outcomes: tuple[str, ...],
+    outcomes: tuple[Outcome, ...],
     redelivery: int | None,
+    limit: int,
     form: str,
-    config_path: Path | None,
+    where: Where,
     **wanted: Any,
 ) -> None:
     """List attempts to deliver, or with --dead the dead letters, newest first."""
@@ -64,66 +80,65 @@ def command(
             raise click.UsageError(f"{name} is of attempts: it does not go with --dead")
     if closed and not dead:
         raise click.UsageError("--closed is of dead letters: it goes with --dead")
-    wanted["job_id"] = wanted.pop("job")
+    wanted["before"] = wanted.pop("until")
+    for name in ("since", "before"):
+        wanted[name] = None if wanted[name] is None else int(wanted[name])
     if dead:
-        wanted["only_open"] = not closed
-        return _letters(wanted, form, config_path)
-    wanted |= {"event_id": event, "redelivery": redelivery}
-    wanted["outcomes"] = _meant(outcomes)
-    return _attempts(wanted, form, config_path)
-
-
-def _meant(outcomes: tuple[str, ...]) -> list[str] | None:
-    if not outcomes:
-        return None
-    failed = OUTCOMES[1:] if FAILED in outcomes else ()
-    return sorted({*outcomes, *failed} - {FAILED})
-
-
-def _attempts(wanted: dict[str, Any], form: str, config_path: Path | None) -> None:
-    from tunewatch.cli.reading import read_store
-
-    limit = wanted["limit"]
-
-    async def ask(reader: Reader) -> list[Attempted]:
-        return await reader.deliveries.attempts(**{**wanted, "limit": limit + 1})
-
-    found = read_store(config_path, ask)
-    if not found:
-        _expect_names(wanted, config_path)
-    if form == "table":
-        print_table(ATTEMPTS, [_attempt(one) for one in found[:limit]])
+        letters = DeadLettersAsked(closed=closed, **wanted)
+        found = _read(where, letters, limit, lambda r, asked: r.dead_letters(asked))
+        _print(found, form, LETTERS, _letter, "dead letters")
     else:
-        _print_data(found, limit, form)
-    _tell_rest(found, limit, "attempts")
+        attempts = DeliveriesAsked(
+            event=event, outcome=outcomes, redelivery=redelivery, **wanted
+        )
+        found = _read(where, attempts, limit, lambda r, asked: r.deliveries(asked))
+        _print(found, form, ATTEMPTS, _attempt, "attempts")
 
 
-def _letters(wanted: dict[str, Any], form: str, config_path: Path | None) -> None:
-    from tunewatch.cli.reading import read_store
-
-    limit = wanted["limit"]
-
-    async def ask(reader: Reader) -> list[DeadLetter]:
-        return await reader.deliveries.dead_letters(**{**wanted, "limit": limit + 1})
-
-    found = read_store(config_path, ask)
-    if not found:
-        _expect_names(wanted, config_path)
-    if form == "table":
-        print_table(LETTERS, [_letter(one) for one in found[:limit]])
-    else:
-        _print_data(found, limit, form)
-    _tell_rest(found, limit, "dead letters")
-
-
-def _print_data(
-    found: list[Attempted] | list[DeadLetter], limit: int, form: str
+def _print(
+    found: _Found,
+    form: str,
+    columns: tuple[str, ...],
+    cells: Callable[[Any], tuple[Cell, ...]],
+    what: str,
 ) -> None:
-    rows = [one._asdict() for one in found[:limit]]
-    print_data({"data": rows, "has_more": len(found) > limit}, form)
+    if form == "table":
+        print_table(columns, [cells(one) for one in found.items])
+    else:
+        print_data({"data": found.items, "has_more": found.has_more}, form)
+    _tell_rest(found, what)
 
 
-def _attempt(one: Attempted) -> tuple[Cell, ...]:
+class _Found(NamedTuple):
+    items: list[Any]
+    has_more: bool
+
+
+def _read(
+    where: Where,
+    asked: AskedT,
+    most: int,
+    ask: Callable[[Reading, AskedT], Awaitable[DeliveryList | DeadLetterList]],
+) -> _Found:
+    """Return up to so many, page by page; names that there are not raise Quit."""
+
+    async def pages(reading: Reading) -> _Found:
+        question, items = asked, list[Any]()
+        while True:
+            some = min(most - len(items), MOST)
+            page = await ask(reading, replace(question, limit=some))
+            items += page.data
+            if page.next is None or len(items) == most:
+                break
+            question = replace(question, after=int(page.next))
+        if not items:
+            await _expect_names(reading, where, asked)
+        return _Found(items, page.has_more)
+
+    return read(where, pages)
+
+
+def _attempt(one: DeliveryAnswer) -> tuple[Cell, ...]:
     return (
         one.id,
         moment(one.at),
@@ -140,7 +155,7 @@ def _attempt(one: Attempted) -> tuple[Cell, ...]:
     )
 
 
-def _letter(one: DeadLetter) -> tuple[Cell, ...]:
+def _letter(one: DeadLetterAnswer) -> tuple[Cell, ...]:
     first, last = one.first_position, one.last_position
     return (
         one.id,
@@ -155,27 +170,28 @@ def _letter(one: DeadLetter) -> tuple[Cell, ...]:
     )
 
 
-def _tell_rest(
-    found: list[Attempted] | list[DeadLetter], limit: int, what: str
-) -> None:
+def _tell_rest(found: _Found, what: str) -> None:
     """Say on stderr how to see more, or that there is nothing."""
-    if len(found) > limit:
-        last = found[limit - 1].id
+    if found.has_more:
+        last = found.items[-1].id
         click.echo(f"there are more: --after {last}, or a higher --limit", err=True)
-    if not found:
+    if not found.items:
         click.echo(f"no {what}", err=True)
 
 
-def _expect_names(wanted: dict[str, Any], config_path: Path | None) -> None:
+async def _expect_names(
+    reading: Reading, where: Where, asked: DeliveriesAsked | DeadLettersAsked
+) -> None:
     """Raise Quit for a plugin or a job that there is not: nothing is no answer then."""
-    from tunewatch.cli.beside import expect_plugin
-    from tunewatch.cli.reading import read_store
+    from tunewatch.cli.beside import expect_name
     from tunewatch.cli.settings import load_settings
 
-    if wanted["plugin"] is not None:
-        expect_plugin(load_settings(config_path), wanted["plugin"])
-    name = wanted["job_id"]
-    if name is not None and not read_store(config_path, lambda r: r.find(name)):
-        raise Quit(
-            USAGE, f"there is no job {name} in the store; `tunewatch jobs` lists them"
-        )
+    if asked.plugin is not None:
+        if where.url is None:
+            names = list(load_settings(where.config).plugins)
+        else:
+            names = [one.name for one in (await reading.plugins()).data]
+        expect_name(names, asked.plugin)
+    if asked.job is not None:
+        with suppress(Ambiguous):
+            await reading.job(asked.job, OneJobAsked())

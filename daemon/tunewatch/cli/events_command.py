@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import click
@@ -15,7 +13,13 @@ from tunewatch.api.asked import MOST, EventsAsked, OneJobAsked
 from tunewatch.api.reading import Reading
 from tunewatch.cli.event_printing import Printer
 from tunewatch.cli.following import followed
-from tunewatch.cli.options import Where, output_option, source_option, where_options
+from tunewatch.cli.options import (
+    Moment,
+    Where,
+    output_option,
+    source_option,
+    where_options,
+)
 from tunewatch.cli.reading import opened
 from tunewatch.events import decode
 
@@ -39,8 +43,8 @@ UNLIMITED = 10**9
 @source_option
 @click.option(
     "--since",
-    metavar="TIME",
-    help="From then on: 2h (two hours ago), 30d, 2026-01-31, 2026-01-31T12:00:00Z.",
+    type=Moment(),
+    help="From then on: 2h (ago), 30d, 2026-01-31, 2026-01-31T12:00:00Z.",
 )
 @click.option(
     "--limit",
@@ -56,7 +60,7 @@ def command(
     follow: bool,
     types: tuple[str, ...],
     source: str | None,
-    since: str | None,
+    since: float | None,
     limit: int | None,
     form: str,
     where: Where,
@@ -69,7 +73,7 @@ def command(
         job=job,
         source=source,
         type=tuple(part for text in types for part in text.split(",") if part),
-        since=None if since is None else moment_of(since, time.time()),
+        since=None if since is None else max(0, int(since)),
     )
     printer = Printer(form, follow=follow)
     if limit is None:
@@ -137,20 +141,3 @@ async def _some(
 
 def _say(text: str) -> None:
     click.echo(f"tunewatch: {text}", err=True)
-
-
-def moment_of(text: str, now: float) -> int:
-    """Return the unix seconds of a moment, or of a duration ago. Raises UsageError."""
-    from tunewatch.settings import Wanted, parse_duration
-
-    try:
-        return max(0, int(now - parse_duration(text)))
-    except Wanted:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        wanted = "a duration such as 2h, or a time such as 2026-01-31T12:00:00Z"
-        raise click.UsageError(f"--since wants {wanted}") from None
-    at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0, int(at.timestamp()))

@@ -77,9 +77,11 @@ def _listed(where: Where) -> PluginList:
     from tunewatch import host
     from tunewatch.api.stored import Stored, new_plugins
     from tunewatch.cli.settings import load_settings
+    from tunewatch.clock import SystemClock
     from tunewatch.store.address import sqlite_path
     from tunewatch.store.reading import is_served, open_to_read
     from tunewatch.store.reads import Reader
+    from tunewatch.store.redelivering import Redeliver
 
     settings = load_settings(where.config)
     instances, daemon = host.instances(settings), settings.daemon
@@ -93,7 +95,9 @@ def _listed(where: Where) -> PluginList:
             if not await is_served(daemon.state, carrier):
                 told = "no daemon runs: this is how the last one left them"
                 click.echo(told, err=True)
-            return await Stored(Reader(carrier), instances=instances).plugins()
+            redeliver = Redeliver(carrier, clock=SystemClock())
+            stored = Stored(Reader(carrier), redeliver, instances=instances)
+            return await stored.plugins()
 
     return asyncio.run(kept())
 

@@ -51,12 +51,15 @@ async def opened(where: Where) -> AsyncIterator[Reading]:
         return
     from tunewatch.api.stored import Stored
     from tunewatch.cli.settings import load_daemon
-    from tunewatch.store.reading import open_reader
+    from tunewatch.clock import SystemClock
+    from tunewatch.store.reading import open_to_read
+    from tunewatch.store.reads import Reader
+    from tunewatch.store.redelivering import Redeliver
 
     daemon = load_daemon(where.config)
     password = None if daemon.password is None else daemon.password.get
-    async with open_reader(daemon.state, password=password) as reader:
-        yield Stored(reader)
+    async with open_to_read(daemon.state, password=password) as carrier:
+        yield Stored(Reader(carrier), Redeliver(carrier, clock=SystemClock()))
 
 
 def read_store(config: Path | None, ask: Callable[[Reader], Awaitable[T]]) -> T:

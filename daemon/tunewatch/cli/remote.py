@@ -27,6 +27,13 @@ from tunewatch.api.answers import (
     SchemaList,
     SourceList,
 )
+from tunewatch.api.answers_deliveries import (
+    DeadLetterList,
+    DeliveryAnswer,
+    DeliveryList,
+    RedeliveryAnswer,
+    RedeliveryList,
+)
 from tunewatch.api.asked import (
     EventsAsked,
     EventsOfJobAsked,
@@ -34,6 +41,11 @@ from tunewatch.api.asked import (
     Nothing,
     OneJobAsked,
     PointsAsked,
+)
+from tunewatch.api.asked_deliveries import (
+    DeadLettersAsked,
+    DeliveriesAsked,
+    RedeliveriesAsked,
 )
 from tunewatch.api.operations import ACTIONS, OPERATIONS, ROOT, SPECIAL
 from tunewatch.cli.exits import USAGE, Quit
@@ -107,6 +119,28 @@ class Remote:
     async def schemas(self) -> SchemaList:
         """See `Reading.schemas`."""
         return await self._ask("list_schemas", SchemaList, Nothing())
+
+    async def deliveries(self, asked: DeliveriesAsked) -> DeliveryList:
+        """See `Reading.deliveries`."""
+        return await self._ask("list_deliveries", DeliveryList, asked)
+
+    async def delivery(self, delivery_id: str) -> DeliveryAnswer:
+        """See `Reading.delivery`."""
+        return await self._ask("get_delivery", DeliveryAnswer, Nothing(), delivery_id)
+
+    async def dead_letters(self, asked: DeadLettersAsked) -> DeadLetterList:
+        """See `Reading.dead_letters`."""
+        return await self._ask("list_dead_letters", DeadLetterList, asked)
+
+    async def redeliveries(self, asked: RedeliveriesAsked) -> RedeliveryList:
+        """See `Reading.redeliveries`."""
+        return await self._ask("list_redeliveries", RedeliveryList, asked)
+
+    async def redelivery(self, redelivery_id: str) -> RedeliveryAnswer:
+        """See `Reading.redelivery`."""
+        return await self._ask(
+            "get_redelivery", RedeliveryAnswer, Nothing(), redelivery_id
+        )
 
     @asynccontextmanager
     async def stream(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import structlog
@@ -15,7 +15,7 @@ from aiohttp import web
 
 from tunewatch.api.acting import Acting
 from tunewatch.api.asked import OneJobAsked
-from tunewatch.api.faults import Ambiguous, Mistaken, NotAnswered, NotThere
+from tunewatch.api.faults import Ambiguous, Impossible, Mistaken, NotAnswered, NotThere
 from tunewatch.api.operations import Action, Operation
 from tunewatch.api.stored import Stored
 from tunewatch.store.records import StoreFault
@@ -68,10 +68,13 @@ class Answering:
         if body is None:
             return problem(415, f"wanted a body of {JSON}, or none")
         about = request.match_info.get("id", "")
-        answer = await action.act(acting, about, asked, body)
+        who = replace(acting, by=f"api:{request.remote}")
+        answer = await action.act(who, about, asked, body)
         _log.info("operator.asked", what=action.name, about=about, by=request.remote)
+        # Without an id nothing was asked for: a dry run, or there is nothing to do.
+        status = 200 if answer.id is None else 202
         return web.Response(
-            status=202, body=msgspec.json.encode(answer), content_type=JSON
+            status=status, body=msgspec.json.encode(answer), content_type=JSON
         )
 
     async def __call__(
@@ -111,6 +114,8 @@ def as_problem(fault: NotAnswered) -> web.Response:
         case Ambiguous(sources=sources):
             how = f"{fault.reason}; say which as source={sources[0]}"
             return problem(409, how, more={"sources": sources})
+        case Impossible():
+            return problem(409, fault.reason)
         case NotThere(parameter=str(name)):
             told = f"{name}: {fault.reason}"
             return problem(404, told, more=_errors({name: fault.reason}))

@@ -33,7 +33,8 @@ _REASONS = {
     "403": "Not from there: the Host or Origin is another, or no token is set.",
     "404": "There is no such thing, or not any more.",
     "406": "Accept refuses the only form there is.",
-    "409": "Several sources know a job of that id: `sources` names them.",
+    "409": "It cannot be done as things are, or several sources know a job of that id: "
+    "`sources` names them.",
     "413": "The body is larger than 64 KiB.",
     "415": "The body is not JSON.",
     "429": "Too many wrong tokens; Retry-After says when to ask again.",
@@ -151,6 +152,10 @@ def _act(action: Action) -> dict[str, Any]:
         "parameters": [*_path(action.path), *_query(action.asked)],
         "requestBody": {"required": False, "content": {"application/json": body}},
         "responses": {
+            "200": {
+                "description": "Nothing was asked for: a dry run, or nothing to do.",
+                "content": {"application/json": answer},
+            },
             "202": {
                 "description": (action.answer.__doc__ or "").partition("\n\n")[0],
                 "content": {"application/json": answer},
