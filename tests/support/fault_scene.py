@@ -20,6 +20,8 @@ from support.moving_jobs import MovingJobs, moving_jobs
 from support.recording_receiver import Recording, recording
 from support.watching import until
 
+A_SECOND = 10
+"""Jobs that are at least settled in a second: a long run leaves thousands behind."""
 STORE_LOOKS = 0.3
 """s between looks into the store: each reads much of it."""
 _SETTLED = "SELECT count(*) FROM event WHERE type = 'tunewatch.job.settled'"
@@ -77,7 +79,7 @@ class Scene:
         jobs = len(self.moving.jobs)
         await until(
             lambda: rows(_SETTLED) == [(str(jobs),)],
-            within=60,
+            within=60 + jobs / A_SECOND,
             every=STORE_LOOKS,
             what=f"{jobs} jobs are settled",
         )
@@ -96,7 +98,7 @@ class Scene:
         await asyncio.sleep(1.0)  # what was being read then is committed by now
         await until(
             lambda: not self.judge.missing(),
-            within=120,
+            within=120 + len(self.moving.jobs) / A_SECOND,
             every=STORE_LOOKS,
             what="all is delivered",
         )
