@@ -133,6 +133,7 @@ async def everything_hot(desk: Desk) -> None:
     await store.reads.positions()
     await store.reads.backlog()
     await store.reads.deliveries.attempts(event_id="evt_x", limit=10)
+    await store.reads.deliveries.attempts(job_id="j7", limit=10)
     await store.reads.deliveries.attempts(outcomes=["rejected"], limit=10)
     await store.reads.deliveries.attempts(redelivery=70)
     await store.redeliver.progress(70)

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, literal_column, select
 
 from tunewatch.store import schema
 from tunewatch.store.carrier import Carrier
+from tunewatch.store.overview import keys_of_job
 from tunewatch.store.schema import attempt, dead_letter, event, job, source
 
 OUTCOMES = (
@@ -148,9 +149,6 @@ class Deliveries:
             wanted = wanted.where(attempt.c.plugin == plugin)
         if source is not None:
             wanted = wanted.where(schema.source.c.name == source)
-        if job_id is not None:
-            keys = select(job.c.key).where(job.c.id == job_id)
-            wanted = wanted.where(attempt.c.job_key.in_(keys))
         if event_id is not None:
             its_job = select(event.c.job_key).where(event.c.id == event_id)
             wanted = wanted.where(
@@ -169,7 +167,7 @@ class Deliveries:
         if after is not None:
             wanted = wanted.where(attempt.c.id < after)
         statement = wanted.order_by(attempt.c.id.desc()).limit(limit)
-        return await self._carrier.read(partial(_read_attempts, statement))
+        return await self._carrier.read(partial(_read_attempts, statement, job_id))
 
     async def dead_letters(
         self,
@@ -189,8 +187,6 @@ class Deliveries:
             wanted = wanted.where(dead_letter.c.plugin == plugin)
         if source is not None:
             wanted = wanted.where(schema.source.c.name == source)
-        if job_id is not None:
-            wanted = wanted.where(job.c.id == job_id)
         if only_open:
             wanted = wanted.where(dead_letter.c.closed_at.is_(None))
         if since is not None:
@@ -200,12 +196,22 @@ class Deliveries:
         if after is not None:
             wanted = wanted.where(dead_letter.c.id < after)
         statement = wanted.order_by(dead_letter.c.id.desc()).limit(limit)
-        return await self._carrier.read(partial(_read_letters, statement))
+        return await self._carrier.read(partial(_read_letters, statement, job_id))
 
 
-def _read_attempts(statement: Select[Any], connection: Connection) -> list[Attempted]:
+def _read_attempts(
+    statement: Select[Any], job_id: str | None, connection: Connection
+) -> list[Attempted]:
+    if job_id is not None:
+        keys = keys_of_job(connection, job_id)
+        statement = statement.where(attempt.c.job_key.in_(keys))
     return [Attempted(*row) for row in connection.execute(statement)]
 
 
-def _read_letters(statement: Select[Any], connection: Connection) -> list[DeadLetter]:
+def _read_letters(
+    statement: Select[Any], job_id: str | None, connection: Connection
+) -> list[DeadLetter]:
+    if job_id is not None:
+        keys = keys_of_job(connection, job_id)
+        statement = statement.where(dead_letter.c.job_key.in_(keys))
     return [DeadLetter(*row) for row in connection.execute(statement)]

@@ -58,6 +58,14 @@ def jobs_of_id(
     return statement if name is None else statement.where(source.c.name == name)
 
 
+def keys_of_job(connection: Connection, job_id: str) -> list[int]:
+    """Return the keys of the jobs of that id, by realm and id too."""
+    found = select(job.c.key).where(
+        job.c.realm.in_(_realms(connection)), job.c.id == job_id
+    )
+    return list(connection.execute(found).scalars())
+
+
 def _realms(connection: Connection) -> list[str]:
     """Return every realm: they are few, and each is one step in an index."""
     realms: list[str] = []

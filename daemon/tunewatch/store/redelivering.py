@@ -24,6 +24,8 @@ from tunewatch.store.statements import Batch, Row
 from tunewatch.store.under_way import types_text
 
 _selection = msgspec.json.Decoder(Selection)
+AT_ONCE = 10_000
+"""Stretches written by one statement, at most."""
 _COLUMNS = (
     "redelivery",
     "plugin",
@@ -124,8 +126,10 @@ def _make(connection: Connection, plan: Plan, by: str, at: float) -> int | None:
         (made, *one[:7], types_text(one.types)) for one in plan.stretches
     ]
     batch = Batch(connection)
-    batch.insert(stretch, _COLUMNS, rows, conflict="ON CONFLICT DO NOTHING")
-    batch.write()
+    for begin in range(0, len(rows), AT_ONCE):
+        some = rows[begin : begin + AT_ONCE]
+        batch.insert(stretch, _COLUMNS, some, conflict="ON CONFLICT DO NOTHING")
+        batch.write()
     if _left(connection, made):
         return made
     connection.execute(redelivery.delete().where(redelivery.c.id == made))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from tunewatch.store.choice import CannotChoose, Selection, Stretch, Subscribed
-from tunewatch.store.schema import job, source
+from tunewatch.store.overview import keys_of_job
+from tunewatch.store.schema import source
 
 _SHOWN = 10
 """Ids that a reason names, at most."""
@@ -86,8 +87,7 @@ def learn(
             raise CannotChoose(f"there is no source {asked.source} in the store")
     jobs: list[int] | None = None
     if asked.job is not None:
-        keys = select(job.c.key).where(job.c.id == asked.job)
-        jobs = list(connection.execute(keys).scalars())
+        jobs = keys_of_job(connection, asked.job)
         if not jobs:
             raise CannotChoose(f"there is no job {asked.job} in the store")
     by_name = {one.name: one for one in plugins}
