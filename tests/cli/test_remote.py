@@ -90,6 +90,10 @@ ASKED = {
     "events of a job": ["events", "ftjob-run", "--type", "@status", "-o", "json"],
     "events since": ["events", "--since", "1h", "--type", "tunewatch.*"],
     "events of nobody": ["events", "nobody"],
+    "deliveries": ["deliveries", "--limit", "2"],
+    "deliveries as json": ["deliveries", "--outcome", "failed", "-o", "json"],
+    "dead letters": ["deliveries", "--dead"],
+    "deliveries of nobody": ["deliveries", "--job", "nobody"],
     "a wrong group": ["events", "--type", "@nope"],
 }
 

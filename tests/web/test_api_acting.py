@@ -62,6 +62,7 @@ async def test_what_is_not_there_cannot_be_asked_for(operator):
     [
         (b"{", 400, "truncated"),
         (b"[]", 400, "Expected `object`"),
+        (b"[" * 60_000, 400, "less depth"),
         (b'{"reason": 7}', 400, "$.reason"),
         (b'{"reason": "a\\u0000b"}', 400, "$.reason"),
         (b'{"resaon": "x"}', 400, "unknown field `resaon`"),

@@ -148,7 +148,7 @@ async def test_dead_letters_are_listed(operator):
 
 
 async def test_a_dry_run_says_what_would_go_out_and_asks_for_nothing(operator):
-    body = json.dumps({"dead": True, "dry_run": True}).encode()
+    body = json.dumps({"dead": True, "dry_run": True, "since": 3.0}).encode()
     reply = await operator.ask("/redeliver", "POST", body, **KEY)
     assert reply.status == 200
     plan = reply.json

@@ -9,8 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -18,10 +17,6 @@ from tunewatch.api.answers import JobAnswer
 from tunewatch.api.asked import MOST, JobsAsked
 from tunewatch.api.reading import Reading
 from tunewatch.cli.options import Where
-
-if TYPE_CHECKING:
-    # Who asks a daemon by its URL has no need of a store.
-    from tunewatch.store.reads import Reader
 
 T = TypeVar("T")
 
@@ -60,21 +55,6 @@ async def opened(where: Where) -> AsyncIterator[Reading]:
     password = None if daemon.password is None else daemon.password.get
     async with open_to_read(daemon.state, password=password) as carrier:
         yield Stored(Reader(carrier), Redeliver(carrier, clock=SystemClock()))
-
-
-def read_store(config: Path | None, ask: Callable[[Reader], Awaitable[T]]) -> T:
-    """Return what a question to the store itself is answered. Raises StoreFault."""
-    from tunewatch.cli.settings import load_daemon
-    from tunewatch.store.reading import open_reader
-
-    daemon = load_daemon(config)
-    password = None if daemon.password is None else daemon.password.get
-
-    async def answered() -> T:
-        async with open_reader(daemon.state, password=password) as reader:
-            return await ask(reader)
-
-    return asyncio.run(answered())
 
 
 async def some_jobs(

@@ -66,10 +66,25 @@ async def body_of(request: web.Request, kind: type[AskedT]) -> AskedT | None:
     if request.content_type != "application/json":
         return None
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.convert(_whole(msgspec.json.decode(raw)), kind)
     except msgspec.MsgspecError as error:
         # It names the field and what was expected, and never a value.
         raise Mistaken({"body": f"{error}"}) from None
+    except RecursionError:
+        raise Mistaken({"body": "wanted less depth"}) from None
+
+
+def _whole(value: Any) -> Any:
+    """Return JSON with 3.0 as 3: to its schemas they are the same number."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_whole(one) for one in value]
+        case dict():
+            return {key: _whole(value[key]) for key in value}
+        case _:
+            return value
 
 
 @dataclass(frozen=True, slots=True)
