@@ -171,3 +171,14 @@ async def test_a_request_is_taken_once_and_only_by_its_owner(desk):
     assert third > resume.id
     await requests.drop(third)
     assert await requests.pending(["look"]) == []
+
+
+async def test_the_same_request_waits_but_once_until_it_is_taken(desk):
+    requests = desk.store.requests
+    for body in (b"a", b"a", b"b", b"a"):
+        await requests.add_once("look", desk.source.id, body)
+    waiting = await requests.pending(["look"])
+    assert [one.body for one in waiting] == [b"a", b"b"]
+    await requests.drop(*(one.id for one in waiting))
+    await requests.add_once("look", desk.source.id, b"a")
+    assert [one.body for one in await requests.pending(["look"])] == [b"a"]

@@ -107,6 +107,7 @@ def families() -> list[Metric]:
     """Return every family that `/metrics` can have, of a daemon with some of each."""
     telemetry = Telemetry(version="0", now=lambda: 1.0)
     telemetry.born(sources=["research"], plugins=["ops"])
+    telemetry.webhooks_born("research")
     telemetry.poll_finished("research", "look", 0.1)
     telemetry.poll_interval("research", 15.0)
     telemetry.backlog("ops", 1, oldest=1.0)

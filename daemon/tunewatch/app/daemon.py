@@ -18,6 +18,7 @@ from typing import NoReturn
 import structlog
 
 from tunewatch import __version__, host, pace
+from tunewatch.app.announcements import Announcements
 from tunewatch.app.conditions import Conditions
 from tunewatch.app.contexts import Contexts
 from tunewatch.app.discreet import clearing
@@ -106,6 +107,9 @@ class _Daemon:
             clock=clock,
             configured=list(settings.sources),
         )
+        self._announcements = Announcements(
+            find=self._health.source, clock=clock, telemetry=self._telemetry
+        )
 
     async def run(
         self,
@@ -155,11 +159,15 @@ class _Daemon:
         return code
 
     def _born(self) -> None:
-        """Let every total begin at 0, and say what is known already."""
+        """Let every total begin at 0, and say what is known already.
+
+        Raises ConfigError for a secret of webhooks that cannot be used.
+        """
         sources, plugins = list(self._settings.sources), list(self._gates)
         self._telemetry.born(sources=sources, plugins=plugins)
         for name, gate in self._gates.items():
             self._telemetry.plugin_asked(name, gate.is_taking, partial(_state, gate))
+        self._announcements.listen(self._settings.sources.values())
         self._telemetry.reloaded(ok=True)
 
     async def _serve(self, stack: AsyncExitStack) -> Address:
@@ -171,6 +179,7 @@ class _Daemon:
                 views=self._routes,
                 token=None if token is None else token.get,
                 api=self._api,
+                hooks=self._announcements,
             )
         )
 

@@ -73,6 +73,10 @@ class DaemonHealth:
             plugins={name: _plugin(gate) for name, gate in self.gates.items()},
         )
 
+    def source(self, name: str) -> SourceLife | None:
+        """Return the configured source of that name, once it lives."""
+        return next((life for life in self.lives if life.name == name), None)
+
     def polled(self) -> list[int]:
         """Return the sources that are looked at here: nobody knows of orphans' jobs."""
         return [life.row.id for life in self.lives if life.fence is not None]

@@ -17,7 +17,6 @@ from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife, first_of
 from tunewatch.dispatch import Dispatcher
 from tunewatch.store.records import Fence, LeaseLost, SourceRow, StoreUnavailable
-from tunewatch.store.requests import Request
 from tunewatch.web import PartState
 
 PASS_ON_EVERY = 2.0
@@ -140,11 +139,6 @@ class OrphanLife:
             life.row.realm == self.row.realm and life.fence is None
             for life in self.lives
         )
-
-    async def take(self, request: Request) -> str | None:
-        """Do what a person asked for; return why not, if it cannot be done here."""
-        del request
-        return f"source {self.name} is not configured any more"
 
 
 async def orphan_lives(lives: Sequence[SourceLife], parts: Parts) -> list[OrphanLife]:

@@ -133,12 +133,11 @@ class SourceLife:
         self.poller = poller
         await poller.run()
 
-    async def take(self, request: Request) -> str | None:
-        """Do what a person asked for; return why not, if it cannot be done here."""
-        if self.poller is not None:
+    def look(self, request: Request) -> None:
+        """Look at the job that a request names, or at the list."""
+        if self.poller is not None:  # else all is looked at in a moment anyway
             body = msgspec.json.decode(request.body)
             self.poller.look_now(body.get("job") if isinstance(body, dict) else None)
-        return None
 
 
 async def first_of(

@@ -48,6 +48,7 @@ class Report:
 def command(send_test: bool, config_path: Path | None) -> int:
     """Check configuration, credentials, store and sources; send nothing else."""
     from tunewatch import host
+    from tunewatch.app.announcements import listening_of
     from tunewatch.cli.settings import load_settings
 
     settings = load_settings(config_path)
@@ -57,6 +58,8 @@ def command(send_test: bool, config_path: Path | None) -> int:
     for instance in host.instances(settings):
         wants = ", ".join(instance.events) or "no events: it is only asked"
         report.well(f"plugin {instance.name}", f"{instance.kind}, {wants}")
+    for name, one in listening_of(settings.sources.values()).items():
+        report.well(f"webhooks of {name}", f"POST /hooks/{one.kind}/{name}")
     asyncio.run(_check(settings, report))
     if send_test:
         asyncio.run(_send_test(settings, report))

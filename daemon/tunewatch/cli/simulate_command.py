@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from tunewatch.cli.exits import USAGE, Quit
 
 _HINTS = {
     "openai": (
@@ -37,6 +41,12 @@ _HINTS = {
 @click.option("--jobs-per-hour", type=click.FloatRange(min=0), default=6.0)
 @click.option("--past", type=click.IntRange(min=0), default=12, help="Jobs long over.")
 @click.option("--key", default="sk-simulated", show_default=True)
+@click.option("--webhook-url", help="Tell it of every job that ends, as OpenAI does.")
+@click.option(
+    "--webhook-secret-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The secret that signs those: `tunewatch secret` makes one.",
+)
 def command(
     *,
     kind: str,
@@ -46,6 +56,8 @@ def command(
     jobs_per_hour: float,
     past: int,
     key: str,
+    webhook_url: str | None,
+    webhook_secret_file: Path | None,
 ) -> None:
     """Serve the simulated fine-tuning API, to try a configuration without an account.
 
@@ -53,6 +65,12 @@ def command(
     """
     from tunewatch.testing import serve
 
+    if (webhook_url is None) != (webhook_secret_file is None):
+        raise Quit(USAGE, "--webhook-url and --webhook-secret-file go together")
+    webhooks = [
+        f"--webhook-url={webhook_url}",
+        f"--webhook-secret-file={webhook_secret_file}",
+    ]
     click.echo(_HINTS[kind].format(key=key), err=True)
     serve.main(
         [
@@ -63,5 +81,6 @@ def command(
             f"--jobs-per-hour={jobs_per_hour}",
             f"--past={past}",
             f"--keys={key}",
+            *(webhooks if webhook_url is not None else ()),
         ]
     )

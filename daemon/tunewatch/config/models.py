@@ -182,7 +182,9 @@ class SourceKeys(_Keys):
     webhook_secret: Secret | None = Field(
         default=None,
         description="The signing secret of the provider's webhooks, as "
-        "webhook_secret_env or webhook_secret_file. Nothing takes them yet.",
+        "webhook_secret_env or webhook_secret_file; several, one a line, while it is "
+        "exchanged. Turns on POST /hooks/openai/NAME: a webhook lets its job be looked "
+        "at at once.",
         examples=["webhook_secret_env=OPENAI_WEBHOOK_SECRET"],
     )
 

@@ -28,6 +28,7 @@ from tunewatch.telemetry.families import (
     PollFamilies,
     ProcessFamilies,
 )
+from tunewatch.telemetry.inbound import INBOUND, InboundFamilies
 from tunewatch.telemetry.lag import LoopLag
 
 
@@ -67,6 +68,7 @@ class Telemetry:
         self._calls = CallFamilies(self.registry)
         self._plugins = PluginFamilies(self.registry)
         self._process = ProcessFamilies(self.registry)
+        self._inbound = InboundFamilies(self.registry)
         self._process.lag.set_function(self.lag.worst)
         self._process.build.labels(version, revision, platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)
@@ -121,6 +123,14 @@ class Telemetry:
         self._polls.lease.labels(source).set(int(held))
         if not held:
             self.jobs_tracked(source, 0)
+
+    def webhooks_born(self, source: str) -> None:
+        """Let the totals of a source that takes webhooks begin at 0."""
+        self._inbound.born(source)
+
+    def webhook_came(self, source: str, outcome: str) -> None:
+        """Count a webhook of a provider; `outcome` is one of `INBOUND`."""
+        self._inbound.total.labels(source, _closed(outcome, INBOUND)).inc()
 
     # --- plugins: what dispatch tells --------------------------------------------
 

@@ -1,7 +1,8 @@
 """Public support for tests and demonstrations: a fine-tuning API without a provider.
 
 `SimulatedApi` serves scripted or recorded jobs over real HTTP, `Organisation` fills it
-with a small company's, `Receiver` records webhooks. Nothing here is used by the
+with a small company's, `WebhookSender` tells of their ends as the provider does,
+`Receiver` records webhooks. Nothing here is used by the
 daemon while it works, and nothing listens beyond loopback.
 """
 
@@ -14,6 +15,7 @@ from tunewatch.testing.requests import Request, RequestLog
 from tunewatch.testing.rules import Rule
 from tunewatch.testing.script import Script
 from tunewatch.testing.served import ServedJob
+from tunewatch.testing.webhooks import WebhookSender
 
 __all__ = [
     "DEFAULT_KEY",
@@ -33,4 +35,5 @@ __all__ = [
     "ServedJob",
     "SimulatedApi",
     "SimulatedClock",
+    "WebhookSender",
 ]

@@ -10,10 +10,14 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from tunewatch.testing.api import DEFAULT_KEY, SimulatedApi
 from tunewatch.testing.clock import SimulatedClock
 from tunewatch.testing.organisation import Organisation
+from tunewatch.testing.webhooks import WebhookSender
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -41,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--many", type=int, default=0, help="add so many jobs that run now")
     add("--steps", type=int, default=90, help="the steps of those jobs")
     add("--no-organisation", action="store_true", help="only what is put by requests")
+    add("--webhook-url", help="told of every job that ends, signed")
+    add("--webhook-secret-file", type=Path, help="what signs that: whsec_ and base64")
     return parser
 
 
@@ -61,10 +67,22 @@ async def _serve(given: argparse.Namespace) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with api.serve(port=given.port) as url:
+    async with api.serve(port=given.port) as url, _telling(api, given):
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
         await ended.wait()
+
+
+@asynccontextmanager
+async def _telling(api: SimulatedApi, given: argparse.Namespace) -> AsyncIterator[None]:
+    """Send webhooks while open, if somebody wants them."""
+    if given.webhook_url is None:
+        yield
+        return
+    secret = await asyncio.to_thread(given.webhook_secret_file.read_text)
+    sender = WebhookSender(api=api, url=given.webhook_url, secret=secret.strip())
+    async with sender.sending():
+        yield
 
 
 if __name__ == "__main__":

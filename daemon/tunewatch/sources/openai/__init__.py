@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 from tunewatch.sources.contract import Source, SourceContext, SourceKind
 from tunewatch.sources.openai.settings import OpenAISettings
+from tunewatch.sources.openai.webhooks import WEBHOOKS
 
 
 @asynccontextmanager
@@ -23,7 +24,7 @@ async def open_source(
     yield OpenAISource(settings, context, now=context.now)
 
 
-SOURCE = SourceKind(settings=OpenAISettings, open=open_source)
+SOURCE = SourceKind(settings=OpenAISettings, open=open_source, webhooks=WEBHOOKS)
 """What the entry point `openai` names."""
 
 __all__ = ["SOURCE", "OpenAISettings", "open_source"]
