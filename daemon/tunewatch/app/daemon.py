@@ -168,6 +168,8 @@ class _Daemon:
         for name, gate in self._gates.items():
             self._telemetry.plugin_asked(name, gate.is_taking, partial(_state, gate))
         self._announcements.listen(self._settings.sources.values())
+        for doubt in self._settings.doubts:
+            _log.warning("config.doubt", key=doubt.key, reason=doubt.text)
         self._telemetry.reloaded(ok=True)
 
     async def _serve(self, stack: AsyncExitStack) -> Address:

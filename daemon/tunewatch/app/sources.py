@@ -11,14 +11,18 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
+import structlog
+
 from tunewatch import pace, sources
 from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife
 from tunewatch.config import Settings, SourceSettings
 from tunewatch.poller.source_poller import SourceSetting
-from tunewatch.settings import Secret, secrets_of
+from tunewatch.settings import Secret, hint, secrets_of
 from tunewatch.sources.contract import SourceContext
 from tunewatch.sources.http import shared_http
+
+_log = structlog.get_logger(__name__)
 
 
 async def open_lives(
@@ -26,6 +30,7 @@ async def open_lives(
 ) -> list[SourceLife]:
     """Return the sources, ready to live. Raises StoreFault, KindFault."""
     http = await stack.enter_async_context(shared_http())
+    await _rename(settings, parts)
     lives = []
     for name, one in settings.sources.items():
         context = SourceContext(
@@ -42,7 +47,6 @@ async def open_lives(
             one.kind,
             one.realm or source.realm,
             backfill=one.backfill,
-            renamed_from=one.renamed_from,
             realm_is_explicit=one.realm is not None,
         )
         life = SourceLife(
@@ -54,6 +58,26 @@ async def open_lives(
         )
         lives.append(life)
     return lives
+
+
+async def _rename(settings: Settings, parts: Parts) -> None:
+    """Let sources take over what they had under another name. Raises StoreFault."""
+    former = {
+        name: one.renamed_from
+        for name, one in settings.sources.items()
+        if one.renamed_from is not None
+    }
+    if not former:
+        return
+    renamed = await parts.store.sources.rename(former)
+    for new, old in renamed.moved.items():
+        _log.info("source.renamed", source=new, renamed_from=old)
+    for new, old in renamed.missing.items():
+        known = [row.name for row in await parts.store.sources.all()]
+        said = hint(old, known, otherwise="the store knows")
+        _log.warning(
+            "source.nothing_to_rename", source=new, renamed_from=old, reason=said
+        )
 
 
 def _key(secret: Secret | None) -> Callable[[], str | None]:

@@ -17,7 +17,10 @@ import click
 
 from tunewatch.cli.exits import OK, STORE, UNREACHABLE
 from tunewatch.cli.options import config_option
-from tunewatch.config import DaemonSettings, Settings, SourceSettings
+from tunewatch.cli.output import moment
+from tunewatch.config import Settings, SourceSettings
+from tunewatch.settings import duration_text
+from tunewatch.store.leftovers import LeftPlugin, LeftSource
 
 SLOWEST = 30.0  #: s for one source to answer
 
@@ -31,6 +34,10 @@ class Report:
     def well(self, what: str, found: str) -> None:
         """Note that something is as it should be."""
         click.echo(f"ok      {what}: {found}")
+
+    def note(self, what: str, found: str) -> None:
+        """Note what is no fault, and what a person may want to do about it."""
+        click.echo(f"note    {what}: {found}")
 
     def wrong(self, what: str, found: str, code: int) -> None:
         """Note that something is not; the first code stays."""
@@ -58,6 +65,8 @@ def command(send_test: bool, config_path: Path | None) -> int:
     for instance in host.instances(settings):
         wants = ", ".join(instance.events) or "no events: it is only asked"
         report.well(f"plugin {instance.name}", f"{instance.kind}, {wants}")
+    for doubt in settings.doubts:
+        report.note(doubt.key, doubt.text)
     for name, one in listening_of(settings.sources.values()).items():
         report.well(f"webhooks of {name}", f"POST /hooks/{one.kind}/{name}")
     asyncio.run(_check(settings, report))
@@ -87,7 +96,7 @@ async def _send_test(settings: Settings, report: Report) -> None:
 async def _check(settings: Settings, report: Report) -> None:
     from tunewatch.sources.http import shared_http
 
-    await _attempt(report, "store", STORE, partial(_store, settings.daemon))
+    await _attempt(report, "store", STORE, partial(_store, settings, report))
     async with shared_http() as http:
         for source in settings.sources.values():
             await _attempt(
@@ -110,17 +119,45 @@ async def _attempt(
         report.wrong(what, fault.reason, code)
 
 
-async def _store(daemon: DaemonSettings) -> str:
+async def _store(settings: Settings, report: Report) -> str:
     from tunewatch.store.address import sqlite_path
     from tunewatch.store.reading import open_reader
 
+    daemon = settings.daemon
     path = sqlite_path(daemon.state)
     if path is not None and not path.exists():
         return _can_be_made(path)
     password = None if daemon.password is None else daemon.password.get
     async with open_reader(daemon.state, password=password) as reader:
-        sources = await reader.sources()
-    return f"{daemon.state} opens and knows {len(sources)} sources"
+        known = len(await reader.sources())
+        for source in await reader.left_sources(settings.sources):
+            report.note(f"source {source.name}", _left_source(source))
+        for plugin in await reader.left_plugins(settings.plugins):
+            report.note(f"plugin {plugin.name}", _left_plugin(plugin))
+    return f"{daemon.state} opens and knows {known} sources"
+
+
+def _left_source(source: LeftSource) -> str:
+    """Say what is kept of a source that is not configured, and what to do."""
+    waits = f", and events of {source.lanes} wait for plugins" * bool(source.lanes)
+    return (
+        f"not configured, but the store has {source.jobs} jobs of it, "
+        f"{source.unsettled} of them not settled{waits}. A running daemon delivers "
+        "what waits and hands the jobs to sources that see them. If it has another "
+        f'name now, set renamed_from = "{source.name}" there'
+    )
+
+
+def _left_plugin(plugin: LeftPlugin) -> str:
+    """Say what is kept of a plugin that is not configured, and what to do."""
+    from tunewatch.store.retention import ABSENT
+
+    used = f", last used {moment(plugin.last_used_at)}" * bool(plugin.last_used_at)
+    letters = f", with {plugin.dead_letters} dead letters" * bool(plugin.dead_letters)
+    return (
+        f"not configured, but the store knows how far it was{used}{letters}. Under "
+        f"the same name it goes on there, for {duration_text(ABSENT)} without loss"
+    )
 
 
 def _can_be_made(path: Path) -> str:

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tunewatch.config.doubts import doubts
 from tunewatch.config.files import SYSTEM_FILE, Draft, read_draft
 from tunewatch.config.models import DaemonSettings, Settings
 from tunewatch.config.tables import ModelOf, read_plugins, read_sources
-from tunewatch.settings import ConfigError, Mistake, Place, checked, closest
+from tunewatch.settings import ConfigError, Mistake, Place, checked, hint
 
 __all__ = ["ModelOf", "load", "load_daemon"]
 
@@ -55,8 +56,15 @@ def load(
         mistakes = [_nothing_to_watch(draft, system_file)]
     if mistakes or daemon is None:
         raise ConfigError(list(dict.fromkeys(mistakes)))
-    files = tuple(str(file) for file in draft.files)
-    return Settings(daemon=daemon, sources=sources, plugins=plugins, files=files)
+    # Those that are left out count, too: who leaves one out means to have it back.
+    names = list(_table(draft, "sources"))
+    return Settings(
+        daemon=daemon,
+        sources=sources,
+        plugins=plugins,
+        files=tuple(str(file) for file in draft.files),
+        doubts=tuple(doubts(plugins, names, Place(origins=draft.origins))),
+    )
 
 
 def load_daemon(
@@ -107,9 +115,8 @@ def _draft(
 
 
 def _no_such_table(draft: Draft, key: str) -> Mistake:
-    meant = closest(key, TABLES)
-    hint = f"did you mean {meant}?" if meant else f"known are {', '.join(TABLES)}"
-    return Place(origins=draft.origins).mistake((key,), f"there is no such key; {hint}")
+    text = f"there is no such key; {hint(key, TABLES)}"
+    return Place(origins=draft.origins).mistake((key,), text)
 
 
 def _daemon(

@@ -23,8 +23,15 @@ from pydantic import (
 )
 
 from tunewatch.config.address import Address, parse_address, split_state
-from tunewatch.events import matcher
-from tunewatch.settings import Duration, Secret, Wanted, parse_duration, secrets_of
+from tunewatch.events import judge
+from tunewatch.settings import (
+    Duration,
+    Mistake,
+    Secret,
+    Wanted,
+    parse_duration,
+    secrets_of,
+)
 
 ALWAYS_ON = ("best_checkpoint", "prometheus")
 """Kinds of plugin that run unless a table says `enabled = false`."""
@@ -243,8 +250,8 @@ class PluginKeys(_Keys):
 
     @field_validator("events", mode="after")
     @classmethod
-    def _known_groups(cls, events: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        matcher(events or ())
+    def _known_types(cls, events: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        judge(events or ())
         return events
 
 
@@ -264,6 +271,7 @@ class Settings:
     sources: dict[str, SourceSettings]  #: those that are not left out
     plugins: dict[str, PluginSettings]  #: the same
     files: tuple[str, ...] = ()  #: that were read
+    doubts: tuple[Mistake, ...] = ()  #: what is valid and yet probably a slip
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret: what must never be printed."""

@@ -6,7 +6,7 @@ Knows no kind: their models are handed in.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -71,7 +71,42 @@ def read_sources(
         if source is not None and source.enabled:
             sources[name] = source
     mistakes.extend(_unknown_defaults(defaults, known_to_any, place))
+    mistakes.extend(_renamed_badly(sources, set(tables), place))
     return sources, mistakes
+
+
+def _renamed_badly(
+    sources: Mapping[str, SourceSettings], names: set[str], place: Place
+) -> Iterator[Mistake]:
+    """Yield what is wrong with the former names of sources."""
+    former = {
+        name: one.renamed_from
+        for name, one in sources.items()
+        if one.renamed_from is not None
+    }
+    for name, old in former.items():
+        text = None
+        if [*former.values()].count(old) > 1:
+            text = "two sources cannot have the same former name; keep one"
+        elif _comes_back(name, former):
+            text = "the names go round in a circle: each start would move them again"
+        elif old in names and old not in former:
+            text = (
+                "this former name belongs to a source that is configured: remove one; "
+                "a source cannot both be there and have another name"
+            )
+        if text is not None:
+            yield place.mistake(("sources", name, "renamed_from"), text)
+
+
+def _comes_back(name: str, former: Mapping[str, str]) -> bool:
+    """Whether the former names of a source lead back to it."""
+    seen: set[str] = set()
+    at: str | None = name
+    while at is not None and at not in seen:
+        seen.add(at)
+        at = former.get(at)
+    return at == name
 
 
 def read_plugins(
@@ -91,6 +126,10 @@ def read_plugins(
             continue
         model, reason = _model(table.get("kind", name), plugin_model)
         if model is None:
+            if "kind" not in table:
+                reason += (
+                    '; a table of another name says what it is, as kind = "webhook"'
+                )
             mistakes.append(place.mistake(("kind",) if "kind" in table else (), reason))
             continue
         plugin, more = _plugin(name, table, model, place)

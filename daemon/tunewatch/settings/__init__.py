@@ -18,6 +18,7 @@ from tunewatch.settings.mistake import (
     NoSuchKind,
     Wanted,
     closest,
+    hint,
     key_path,
     kind_of_value,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "checked",
     "closest",
     "duration_text",
+    "hint",
     "is_duration",
     "key_path",
     "kind_of_value",
