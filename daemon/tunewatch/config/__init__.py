@@ -15,6 +15,7 @@ from tunewatch.config.models import (
     SourceSettings,
 )
 from tunewatch.config.redacted import redacted
+from tunewatch.config.schema import json_schema
 from tunewatch.config.toml_text import toml_text
 from tunewatch.settings import ConfigError, Duration, Mistake, Secret
 
@@ -31,6 +32,7 @@ __all__ = [
     "Settings",
     "SourceSettings",
     "annotated_example",
+    "json_schema",
     "load",
     "load_daemon",
     "redacted",

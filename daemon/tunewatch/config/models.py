@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     PlainValidator,
     SerializeAsAny,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -44,6 +45,7 @@ class _Keys(BaseModel):
 
 
 Wait = Annotated[Duration, Field(gt=0)]
+_DURATION = {"format": "duration"}
 
 
 class DaemonSettings(_Keys):
@@ -60,7 +62,9 @@ class DaemonSettings(_Keys):
         description="The password of the PostgreSQL user; better as password_file.",
         examples=["password_file=/run/secrets/tunewatch-database"],
     )
-    listen: Annotated[Address, PlainValidator(parse_address)] = Field(
+    listen: Annotated[
+        Address, PlainValidator(parse_address), WithJsonSchema({"type": "string"})
+    ] = Field(
         default=Address("127.0.0.1", 9478),
         description="Address of the HTTP server. Off loopback and without api_token, "
         "only probes, /metrics and webhooks answer. Default 127.0.0.1:9478.",
@@ -168,7 +172,13 @@ class SourceKeys(_Keys):
         le=100_000,
         description="Requests a minute that this source may use. Default 120.",
     )
-    backfill: Annotated[float, BeforeValidator(_backfill)] = Field(
+    backfill: Annotated[
+        float,
+        BeforeValidator(_backfill),
+        WithJsonSchema(
+            {"anyOf": [{"enum": ["none", "all"]}, {"type": "string", **_DURATION}]}
+        ),
+    ] = Field(
         default=0.0,
         description='Which older jobs are told: "none", "all", or those that ended at '
         "most a duration before the first contact, such as 30d. Default none.",
@@ -217,7 +227,11 @@ class DeliverySettings(_Keys):
         description="What waited longer becomes a dead letter, a duration. Default 7d.",
     )
     rate: Annotated[
-        float | None, BeforeValidator(lambda rate: None if rate == "none" else rate)
+        float | None,
+        BeforeValidator(lambda rate: None if rate == "none" else rate),
+        WithJsonSchema(
+            {"anyOf": [{"const": "none"}, {"type": "number", "exclusiveMinimum": 0}]}
+        ),
     ] = Field(
         default=None,
         gt=0,

@@ -31,7 +31,8 @@ from tunewatch.settings import (
 ModelOf = Callable[[str], type[BaseModel]]
 """Returns the settings model of a kind, or raises NoSuchKind."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What sources and plugins may be called."""
 _WANTED_NAME = (
     "wanted a name of up to 64 letters, digits, dots, dashes and underscores; "
     "found another one"
@@ -152,7 +153,7 @@ def _tables(draft: Draft, key: str) -> tuple[dict[str, dict[str, Any]], list[Mis
         if not isinstance(table, dict):
             text = f"wanted a table, as in [{key}.name]; found {kind_of_value(table)}"
             mistakes.append(place.mistake((name,), text))
-        elif not _NAME.fullmatch(name):
+        elif not NAME.fullmatch(name):
             mistakes.append(place.mistake((name,), _WANTED_NAME))
         else:
             tables[name] = table

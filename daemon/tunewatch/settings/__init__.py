@@ -6,6 +6,7 @@ no file format; plugin authors find the same names in `tunewatch.plugin`.
 
 from tunewatch.settings.check import checked, known_keys
 from tunewatch.settings.duration import (
+    DURATION,
     Duration,
     duration_text,
     is_duration,
@@ -22,9 +23,11 @@ from tunewatch.settings.mistake import (
     key_path,
     kind_of_value,
 )
-from tunewatch.settings.secret import Secret, secrets_of
+from tunewatch.settings.secret import MARK, Secret, secrets_of
 
 __all__ = [
+    "DURATION",
+    "MARK",
     "WAYS",
     "ConfigError",
     "Duration",

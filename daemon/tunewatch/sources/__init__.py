@@ -24,6 +24,12 @@ class KindFault(Exception):
         self.reason = reason
 
 
+def kinds(*, installed: EntryPoints | None = None) -> list[str]:
+    """Return the names of the installed kinds, without importing any."""
+    found = entry_points(group=GROUP) if installed is None else installed
+    return sorted({entry.name for entry in found.select(group=GROUP)})
+
+
 def load(kind: str, *, installed: EntryPoints | None = None) -> SourceKind[Any]:
     """Return the kind of source that goes by this name.
 
