@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunewatch.app.orphans import OrphanLife
+from tunewatch.app.lives import Lives
 from tunewatch.app.terms import SourceLife
 from tunewatch.clock import Clock
 from tunewatch.dispatch import Gate
@@ -25,9 +25,7 @@ class DaemonHealth:
     gates: Mapping[str, Gate]
     lag: LoopLag
     clock: Clock
-    configured: Sequence[str]  #: names of sources
-    lives: Sequence[SourceLife] = ()
-    orphans: Sequence[OrphanLife] = ()
+    lives: Lives
     core: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     """When each core loop last made progress, by the monotonic clock."""
     store_away: str | None = None  #: why the store is not open yet
@@ -44,7 +42,7 @@ class DaemonHealth:
         ]
         stuck += [
             f"the loops of source {life.source.name} make no progress"
-            for life in self.lives
+            for life in self.lives.sources.values()
             if life.is_stuck()
         ]
         if self.lag.worst() > SLOWEST_LAG:
@@ -66,43 +64,37 @@ class DaemonHealth:
             reasons=reasons,
             store=store,
             sources={
-                **{name: PartState(state="starting") for name in self.configured},
-                **{orphan.name: orphan.state() for orphan in self.orphans},
-                **{life.name: self._source(life) for life in self.lives},
+                **self.lives.absent,
+                **{name: one.state() for name, one in self.lives.orphans.items()},
+                **{name: _source(one) for name, one in self.lives.sources.items()},
             },
             plugins={name: _plugin(gate) for name, gate in self.gates.items()},
         )
 
-    def source(self, name: str) -> SourceLife | None:
-        """Return the configured source of that name, once it lives."""
-        return next((life for life in self.lives if life.name == name), None)
-
     def polled(self) -> list[int]:
         """Return the sources that are looked at here: nobody knows of orphans' jobs."""
-        return [life.row.id for life in self.lives if life.fence is not None]
+        lives = self.lives.sources.values()
+        return [life.row.id for life in lives if life.fence is not None]
 
     def _store(self) -> PartState:
         if self.store_away is not None:
             return PartState(state="unavailable", reason=self.store_away)
-        for life in self.lives:
+        for life in self.lives.sources.values():
             for part in (life.poller, life.dispatcher):
                 if part is not None and part.paused_reason is not None:
                     return PartState(state="unavailable", reason=part.paused_reason)
         return PartState(state="up")
 
-    def _source(self, life: SourceLife) -> PartState:
-        poller = life.poller
-        if life.died is not None:
-            return PartState(state="down", reason=f"its loop died: {life.died}")
-        if poller is None:
-            return PartState(state="standby", reason="another replica may have it")
-        trouble = poller.trouble
-        if trouble.since is not None:
-            state = "refused" if trouble.refused else "down"
-            return PartState(
-                state=state, reason=trouble.reason, since=trouble.since_wall
-            )
-        return PartState(state="up")
+
+def _source(life: SourceLife) -> PartState:
+    poller = life.poller
+    if poller is None:
+        return PartState(state="standby", reason="another replica may have it")
+    trouble = poller.trouble
+    if trouble.since is not None:
+        state = "refused" if trouble.refused else "down"
+        return PartState(state=state, reason=trouble.reason, since=trouble.since_wall)
+    return PartState(state="up")
 
 
 def _plugin(gate: Gate) -> PartState:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 import structlog
@@ -29,26 +28,6 @@ STUCK_AFTER = 180.0
 """s without progress, beyond the longest interval, after which a source is stuck."""
 
 
-class Life(Protocol):
-    """A source in this process, whatever is done for it."""
-
-    died: str | None  #: why the last term ended, if by a fault
-
-    @property
-    def name(self) -> str:
-        """The source's name."""
-        ...
-
-    @property
-    def fence(self) -> Fence | None:
-        """The lease, while a term lasts."""
-        ...
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Live one term."""
-        ...
-
-
 @dataclass(slots=True, kw_only=True)
 class SourceLife:
     """A source in this process, from one lease to the next."""
@@ -60,7 +39,6 @@ class SourceLife:
     parts: Parts
     poller: SourcePoller | None = None
     dispatcher: Dispatcher | None = None
-    died: str | None = None  #: why the last term ended, if by a fault
     fence: Fence | None = None  #: while a term lasts
 
     @property

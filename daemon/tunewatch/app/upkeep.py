@@ -5,7 +5,6 @@ Each is a core loop: if it ends, so does the process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 import structlog
 
 from tunewatch.app.conditions import Conditions
+from tunewatch.app.lives import Lives
 from tunewatch.app.orphans import OrphanLife
 from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife
@@ -49,8 +49,7 @@ class Upkeep:
     """The core loops beside polling and delivering."""
 
     parts: Parts
-    lives: Sequence[SourceLife]
-    orphans: Sequence[OrphanLife]
+    lives: Lives
     telemetry: Telemetry
     retention: float  #: s
     log: LogBounds
@@ -80,7 +79,10 @@ class Upkeep:
                 gate.pause(body.get("reason") or "paused by hand")
             else:
                 gate.resume()
-        lives: list[SourceLife | OrphanLife] = [*self.lives, *self.orphans]
+        lives: list[SourceLife | OrphanLife] = [
+            *self.lives.sources.values(),
+            *self.lives.orphans.values(),
+        ]
         held = {life.row.id: life for life in lives if life.dispatcher}
         awaited = await self.parts.store.carrier.read(awaited_sources)
         for source_id, life in held.items():
@@ -95,8 +97,13 @@ class Upkeep:
 
         The rows go first: who asks while a look is under way must get another one.
         """
-        lives = {life.row.id: life for life in self.lives if life.dispatcher}
-        orphans = {one.row.id: one.name for one in self.orphans if one.dispatcher}
+        watched = self.lives.sources.values()
+        lives = {life.row.id: life for life in watched if life.dispatcher}
+        orphans = {
+            one.row.id: name
+            for name, one in self.lives.orphans.items()
+            if one.dispatcher
+        }
         now = self.parts.clock.now()
         requests = await self.parts.store.requests.pending(["look"])
         done = [
