@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from pathlib import Path
 
@@ -404,8 +405,9 @@ def test_the_annotated_example_is_valid_with_everything_turned_on(desk):
     ]
     secret = desk.write("whsec_x", "secret")
     turned_on = "\n".join(lines)
-    for file in ("tunewatch-database", "tunewatch-api-token", "hook-url"):
-        turned_on = turned_on.replace(f"/run/secrets/{file}", str(secret))
+    for file in ("tunewatch-database", "tunewatch-api-token", "hook-url", "openai-ad"):
+        turned_on = re.sub(rf"/run/secrets/{file}[\w-]*", str(secret), turned_on)
+    turned_on = turned_on.replace("/etc/tunewatch/keys", str(desk.directory))
     settings = desk.load(
         desk.write(turned_on), OPENAI_API_KEY=KEY, OPENAI_WEBHOOK_SECRET="whsec_y"
     )

@@ -17,6 +17,7 @@ from tunewatch.cli.settings import plugin_model, source_model
 from tunewatch.config.models import (
     DaemonSettings,
     DeliverySettings,
+    OrganizationKeys,
     PluginKeys,
     SourceKeys,
 )
@@ -50,7 +51,8 @@ def test_every_link_of_the_readme_leads_somewhere():
 
 
 def test_every_setting_is_in_its_page_and_means_something():
-    models = [DaemonSettings, SourceKeys, PluginKeys, DeliverySettings]
+    models = [DaemonSettings, SourceKeys, OrganizationKeys, PluginKeys]
+    models += [DeliverySettings]
     models += [source_model(kind) for kind in sources.kinds()]
     models += [plugin_model(kind) for kind in host.kinds()]
     keys = {name for model in models for name in model.model_fields}

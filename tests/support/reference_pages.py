@@ -37,6 +37,7 @@ from tunewatch.config.models import (
     ALWAYS_ON,
     DaemonSettings,
     DeliverySettings,
+    OrganizationKeys,
     PluginKeys,
     SourceKeys,
 )
@@ -136,6 +137,13 @@ def _tables() -> Iterator[str]:
     for kind in sources.kinds():
         about = "These keys beside those of every source."
         yield _keys(f'`kind = "{kind}"`', about, source_model(kind), level=3)
+    yield _keys(
+        "`[organizations.NAME]`",
+        "All projects of an organisation: each becomes a source under its id. The keys "
+        "of sources but for `api_key`, `webhook_secret`, `renamed_from` and `project` "
+        "can stand here, too, for all of them.",
+        OrganizationKeys,
+    )
     yield _keys(
         "`[plugins.NAME]`",
         f"Who is told. {' and '.join(f'`{one}`' for one in ALWAYS_ON)} run unless "

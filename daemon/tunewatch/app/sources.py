@@ -64,14 +64,9 @@ async def opened(
 
 async def rename(settings: Settings, parts: Parts) -> None:
     """Let sources take over what they had under another name. Raises StoreFault."""
-    former = {
-        name: one.renamed_from
-        for name, one in settings.sources.items()
-        if one.renamed_from is not None
-    }
-    if not former:
+    if not settings.former:
         return
-    renamed = await parts.store.sources.rename(former)
+    renamed = await parts.store.sources.rename(settings.former)
     for new, old in renamed.moved.items():
         _log.info("source.renamed", source=new, renamed_from=old)
     for new, old in renamed.missing.items():

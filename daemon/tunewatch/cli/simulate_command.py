@@ -13,6 +13,10 @@ _HINTS = {
         'point a source at the URL below: base_url = "…", api_key = "{key}"; or\n'
         "  OPENAI_API_KEY={key} OPENAI_BASE_URL=… tunewatch run"
     ),
+    "organisation": (
+        'watch the projects at the URL below: [organizations.acme] base_url = "…", '
+        'keys = "{keys}", admin_key = "{admin}"'
+    ),
     "azure": (
         'point a source at the URL below: kind = "azure", endpoint = "…", '
         'api_key = "{key}";\n'
@@ -41,6 +45,17 @@ _HINTS = {
 @click.option("--jobs-per-hour", type=click.FloatRange(min=0), default=6.0)
 @click.option("--past", type=click.IntRange(min=0), default=12, help="Jobs long over.")
 @click.option("--key", default="sk-simulated", show_default=True)
+@click.option(
+    "--projects",
+    type=click.IntRange(min=0),
+    default=0,
+    help="An organisation of so many projects, each with a key of its own.",
+)
+@click.option(
+    "--keys-to",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --projects: write each project's key into a file there.",
+)
 @click.option("--webhook-url", help="Tell it of every job that ends, as OpenAI does.")
 @click.option(
     "--webhook-secret-file",
@@ -56,6 +71,8 @@ def command(
     jobs_per_hour: float,
     past: int,
     key: str,
+    projects: int,
+    keys_to: Path | None,
     webhook_url: str | None,
     webhook_secret_file: Path | None,
 ) -> None:
@@ -63,15 +80,21 @@ def command(
 
     Prints its base URL or endpoint; nothing but this machine can reach it.
     """
-    from tunewatch.testing import serve
+    from tunewatch.testing import ADMIN_KEY, serve
 
     if (webhook_url is None) != (webhook_secret_file is None):
         raise Quit(USAGE, "--webhook-url and --webhook-secret-file go together")
+    if (keys_to is None) != (not projects):
+        raise Quit(USAGE, "--projects and --keys-to go together")
+    if projects and kind != "openai":
+        raise Quit(USAGE, f"--projects: an API of kind {kind} has none")
     webhooks = [
         f"--webhook-url={webhook_url}",
         f"--webhook-secret-file={webhook_secret_file}",
     ]
-    click.echo(_HINTS[kind].format(key=key), err=True)
+    many = [f"--projects={projects}", f"--keys-to={keys_to}"]
+    hint = _HINTS["organisation" if projects else kind]
+    click.echo(hint.format(key=key, admin=ADMIN_KEY, keys=keys_to), err=True)
     serve.main(
         [
             f"--kind={kind}",
@@ -81,6 +104,7 @@ def command(
             f"--jobs-per-hour={jobs_per_hour}",
             f"--past={past}",
             f"--keys={key}",
+            *(many if projects else ()),
             *(webhooks if webhook_url is not None else ()),
         ]
     )

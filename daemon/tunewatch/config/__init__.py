@@ -1,7 +1,7 @@
 """Files and environment to typed settings; every mistake at once.
 
-Knows the keys of `[daemon]`, `[sources.*]` and `[plugins.*]`; what a kind of source or
-plugin adds to its table is asked for by the models handed in.
+Knows the keys of `[daemon]`, `[sources.*]`, `[organizations.*]` and `[plugins.*]`; what
+a kind of source or plugin adds to its table is asked for by the models handed in.
 """
 
 from tunewatch.config.address import Address
@@ -10,6 +10,7 @@ from tunewatch.config.load import ModelOf, load, load_daemon
 from tunewatch.config.models import (
     DaemonSettings,
     DeliverySettings,
+    OrganizationSettings,
     PluginSettings,
     Settings,
     SourceSettings,
@@ -27,6 +28,7 @@ __all__ = [
     "Duration",
     "Mistake",
     "ModelOf",
+    "OrganizationSettings",
     "PluginSettings",
     "Secret",
     "Settings",

@@ -17,6 +17,7 @@ from tunewatch.config.described import shown, told
 from tunewatch.config.models import (
     ALWAYS_ON,
     DaemonSettings,
+    OrganizationKeys,
     PluginKeys,
     SourceKeys,
 )
@@ -60,6 +61,7 @@ def annotated_example(
         _Table("daemon", "The process itself.", (DaemonSettings,)),
         _source(source_model),
         *(_other_source(source_model, kind) for kind in source_kinds),
+        _organization(),
         *_plugins(plugin_model, plugin_kinds),
     ]
     return _HEAD + "".join(f"\n{_written(table)}" for table in tables)
@@ -83,6 +85,19 @@ def _other_source(source_model: ModelOf, kind: str) -> _Table:
         (model,),
         on=False,
         fixed=(("kind", kind),),
+    )
+
+
+def _organization() -> _Table:
+    return _Table(
+        "organizations.acme",
+        "All projects of an organisation: each becomes a source under its id, as soon "
+        "as there is a key for it. Every key of a source above can stand here, too, "
+        "for all of them.",
+        (OrganizationKeys,),
+        on=False,
+        fixed=(("kind", "openai"),),
+        skip=frozenset({"enabled"}),
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -213,6 +214,64 @@ class SourceSettings(SourceKeys):
     settings: SerializeAsAny[BaseModel] | None = None  #: the kind's own
 
 
+class OrganizationKeys(_Keys):
+    """`[organizations.NAME]`: what every organisation has, beside keys of sources."""
+
+    kind: str = Field(
+        default="openai",
+        description='Whose organisation it is: "openai" or another installed kind of '
+        "source that has projects.",
+    )
+    enabled: bool = Field(
+        default=True, description="false leaves the organisation out."
+    )
+    admin_key: Secret | None = Field(
+        default=None,
+        description="The key that lists the projects, as admin_key_file (read again "
+        "when it changes), admin_key_env or admin_key_credential; it can read no job. "
+        "Without it every file in keys is a project.",
+        examples=["admin_key_file=/run/secrets/openai-admin-key"],
+    )
+    keys: Path = Field(
+        description="A directory with the key of each project in a file that is named "
+        "by the project's id; a file ID.webhook beside it has the signing secrets of "
+        "the project's webhooks. Looked at every few seconds; a mounted Kubernetes "
+        "secret will do.",
+        examples=["/etc/tunewatch/keys"],
+    )
+    include: tuple[str, ...] = Field(
+        default=("*",),
+        description="Projects that are watched: globs of ids and titles.",
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(),
+        description="Projects that are not, though included: globs of ids and titles.",
+    )
+    list_interval: Wait = Field(
+        default=300.0,
+        description="How often the projects are listed, a duration. Default 5m.",
+    )
+    renamed_from: dict[str, str] = Field(
+        default_factory=dict,
+        description="By a project's id, the former name of a source whose state it "
+        "takes over.",
+    )
+
+
+class OrganizationSettings(OrganizationKeys):
+    """An organisation as configured."""
+
+    name: str
+    template: SourceSettings  #: of its projects' sources, without name and key
+
+    def source(
+        self, project: str, *, key: Secret, webhook_secret: Secret | None = None
+    ) -> SourceSettings:
+        """Return the settings of a project's source."""
+        own = {"name": project, "api_key": key, "webhook_secret": webhook_secret}
+        return self.template.model_copy(update=own)
+
+
 class DeliverySettings(_Keys):
     """`delivery = {…}` of a plugin."""
 
@@ -284,11 +343,16 @@ class Settings:
     daemon: DaemonSettings
     sources: dict[str, SourceSettings]  #: those that are not left out
     plugins: dict[str, PluginSettings]  #: the same
+    organizations: dict[str, OrganizationSettings] = field(default_factory=dict)
+    former: dict[str, str] = field(default_factory=dict)  #: names of sources, by new
     files: tuple[str, ...] = ()  #: that were read
     doubts: tuple[Mistake, ...] = ()  #: what is valid and yet probably a slip
+    learned: list[Secret] = field(default_factory=list)
+    """Secrets that came later, as keys of projects: hidden like all others."""
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret: what must never be printed."""
         yield from secrets_of(self.daemon)
         yield from secrets_of(self.sources)
         yield from secrets_of(self.plugins)
+        yield from secrets_of(self.organizations)

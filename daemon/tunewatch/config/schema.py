@@ -14,9 +14,22 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from tunewatch.config.described import default_of, told
-from tunewatch.config.models import DaemonSettings, PluginKeys, SourceKeys
+from tunewatch.config.models import (
+    DaemonSettings,
+    OrganizationKeys,
+    PluginKeys,
+    SourceKeys,
+)
+from tunewatch.config.organizations import shared_keys
 from tunewatch.config.tables import NAME, ModelOf
-from tunewatch.settings import DURATION, MARK, WAYS, NoSuchKind, duration_text
+from tunewatch.settings import (
+    DURATION,
+    MARK,
+    WAYS,
+    NoSuchKind,
+    duration_text,
+    known_keys,
+)
 
 Schema = dict[str, Any]
 
@@ -55,6 +68,7 @@ def json_schema(
     plugins = dict(_models(plugin_kinds, plugin_model))
     for kind, model in sources.items():
         defined[f"source.{kind}"] = _of_kind(kind, SourceKeys, model)
+        defined[f"organization.{kind}"] = _organization(kind, model)
     for kind, model in plugins.items():
         defined[f"plugin.{kind}"] = _of_kind(kind, PluginKeys, model)
     defined["source_defaults"] = _merged(defined[f"source.{kind}"] for kind in sources)
@@ -71,6 +85,10 @@ def json_schema(
                 "sources": {
                     "description": "What is watched: one table for each key.",
                     **_named({"anyOf": [*_refs("source", sources), _LEFT_OUT]}),
+                },
+                "organizations": {
+                    "description": "Whose projects are watched, each as a source.",
+                    **_named({"anyOf": [*_refs("organization", sources), _LEFT_OUT]}),
                 },
                 "plugins": {
                     "description": "What is told: one table for each receiver.",
@@ -134,6 +152,20 @@ def _of_kind(kind: str, shared: type[BaseModel], own: type[BaseModel] | None) ->
     table = _table(kind, shared, own)
     about = table["properties"]["kind"].get("description", "")
     table["properties"]["kind"] = {"const": kind, "description": about}
+    return table
+
+
+def _organization(kind: str, model: type[BaseModel] | None) -> Schema:
+    """Return the table of an organisation: its own keys, and what sources share."""
+    table = _of_kind(kind, OrganizationKeys, model)
+    if model is not None:
+        shared = _table(kind, SourceKeys, model)["properties"]
+        of_all = {name: shared[name] for name in shared if name in shared_keys(model)}
+        own = known_keys(OrganizationKeys)
+        table["properties"] = {
+            **{name: table["properties"][name] for name in own},
+            **of_all,
+        }
     return table
 
 

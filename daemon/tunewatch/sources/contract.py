@@ -156,6 +156,22 @@ class SourceContext:
     now: Callable[[], float] = time.time  #: unix seconds, as the daemon dates things
 
 
+class Project(Struct, frozen=True, kw_only=True):
+    """One project of an organisation, as its administrators see it."""
+
+    id: str
+    title: str = ""
+    is_archived: bool = False
+
+
+class Projects(Protocol):
+    """An admin key's view of an organisation: which projects there are, and no job."""
+
+    async def list_projects(self, *, after: str | None, limit: int) -> Page[Project]:
+        """Return projects, archived ones too. One request; raises a source's faults."""
+        ...
+
+
 class Announcement(Struct, frozen=True, kw_only=True):
     """What a provider's webhook says, once it is proved to be the provider's.
 
@@ -193,9 +209,20 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Organizing(Generic[SettingsT]):
+    """How a kind reads which projects an organisation has."""
+
+    open: Callable[[SettingsT, SourceContext], AbstractAsyncContextManager[Projects]]
+    """Opens a view of the organisation; `SourceContext.secret` is the admin key."""
+
+    is_project: Callable[[str], bool]  #: whether a text may be the id of a project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceKind(Generic[SettingsT]):
     """A kind of source as its entry point (group `tunewatch.sources`) names it."""
 
     settings: type[SettingsT]  #: pydantic, `extra="forbid"`: only the kind's own keys
     open: Callable[[SettingsT, SourceContext], AbstractAsyncContextManager[Source]]
     webhooks: Webhooks | None = None  #: None: its provider sends none
+    organizing: Organizing[SettingsT] | None = None  #: None: it has no projects

@@ -9,7 +9,7 @@ daemon while it works, and nothing listens beyond loopback.
 from tunewatch.testing.api import DEFAULT_KEY, SimulatedApi
 from tunewatch.testing.clock import SimulatedClock
 from tunewatch.testing.faults import ODDITIES, REFUSALS, TRANSIENT, Fault
-from tunewatch.testing.organisation import PROJECT_KEYS, Organisation
+from tunewatch.testing.organisation import ADMIN_KEY, PROJECT_KEYS, Organisation
 from tunewatch.testing.receiver import Received, Receiver, Reply
 from tunewatch.testing.requests import Request, RequestLog
 from tunewatch.testing.rules import Rule
@@ -18,6 +18,7 @@ from tunewatch.testing.served import ServedJob
 from tunewatch.testing.webhooks import WebhookSender
 
 __all__ = [
+    "ADMIN_KEY",
     "DEFAULT_KEY",
     "ODDITIES",
     "PROJECT_KEYS",

@@ -10,8 +10,9 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from tunewatch.testing.api import DEFAULT_KEY, SimulatedApi
@@ -42,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--jobs-per-hour", type=float, default=6.0, help="simulated hours; 0: none")
     add("--past", type=int, default=12, help="jobs that ended before the start")
+    add("--projects", type=int, default=0, help="an organisation of so many projects")
+    add("--keys-to", type=Path, help="a directory for a file with each project's key")
     add("--many", type=int, default=0, help="add so many jobs that run now")
     add("--steps", type=int, default=90, help="the steps of those jobs")
     add("--no-organisation", action="store_true", help="only what is put by requests")
@@ -58,9 +61,15 @@ async def _serve(given: argparse.Namespace) -> None:
         api.project("everything", keys)
     else:
         organisation = Organisation(
-            seed=given.seed, jobs_per_hour=given.jobs_per_hour, keys=keys
+            seed=given.seed,
+            jobs_per_hour=given.jobs_per_hour,
+            keys=() if given.projects else keys,
+            projects=given.projects,
         )
         organisation.move_into(api, past=given.past)
+        if given.keys_to is not None:
+            write = partial(_write_keys, given.keys_to, organisation.project_keys)
+            await asyncio.to_thread(write)
     if given.many:
         project = "everything" if keys else "default"
         api.put_many(given.many, project=project, steps=given.steps, apart=1.0)
@@ -71,6 +80,13 @@ async def _serve(given: argparse.Namespace) -> None:
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
         await ended.wait()
+
+
+def _write_keys(directory: Path, keys: Mapping[str, str]) -> None:
+    """Write each project's key into a file that is named by its id."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for project, key in keys.items():
+        (directory / project).write_text(f"{key}\n")
 
 
 @asynccontextmanager

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tunewatch.sources.contract import Source, SourceContext, SourceKind
+from tunewatch.sources.contract import (
+    Organizing,
+    Projects,
+    Source,
+    SourceContext,
+    SourceKind,
+)
 from tunewatch.sources.openai.settings import OpenAISettings
 from tunewatch.sources.openai.webhooks import WEBHOOKS
 
@@ -24,7 +30,27 @@ async def open_source(
     yield OpenAISource(settings, context, now=context.now)
 
 
-SOURCE = SourceKind(settings=OpenAISettings, open=open_source, webhooks=WEBHOOKS)
+@asynccontextmanager
+async def open_projects(
+    settings: OpenAISettings, context: SourceContext
+) -> AsyncIterator[Projects]:
+    """Open a view of an organisation. It closes nothing: the HTTP client is lent."""
+    from tunewatch.sources.openai.projects import OpenAIProjects
+
+    yield OpenAIProjects(settings, context, now=context.now)
+
+
+def is_project(name: str) -> bool:
+    """Whether a text may be the id of a project."""
+    return name.startswith("proj_")
+
+
+SOURCE = SourceKind(
+    settings=OpenAISettings,
+    open=open_source,
+    webhooks=WEBHOOKS,
+    organizing=Organizing(open=open_projects, is_project=is_project),
+)
 """What the entry point `openai` names."""
 
 __all__ = ["SOURCE", "OpenAISettings", "open_source"]
