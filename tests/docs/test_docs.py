@@ -204,10 +204,11 @@ def trainer(monkeypatch):
 
 def test_every_configuration_shown_is_valid(tmp_path, choices, trainer):
     shown = [sample for sample in fenced(TEXT, "toml") if "[project" not in sample]
-    assert len(shown) == 7, "the look, Azure, webhooks twice, two samples, many"
+    assert len(shown) == 8, "the look, Azure, webhooks twice, two samples, many twice"
     (tmp_path / "webhook-secret").write_text(new_secret())
-    for name in ("openai-webhook", "openai-research", "openai-support"):
-        (tmp_path / name).write_text(new_secret())
+    for name in ("webhook", "research", "support", "admin-key"):
+        (tmp_path / f"openai-{name}").write_text(new_secret())
+    (tmp_path / "keys").mkdir()
     (tmp_path / "ops-token").write_text("Bearer t0k3n")
     papers = issued(tmp_path, name="tunewatch")
     pem = papers.certificate.read_text() + papers.key.read_text()
@@ -215,7 +216,8 @@ def test_every_configuration_shown_is_valid(tmp_path, choices, trainer):
     installed = [entry for group in GROUPS_OF for entry in entry_points(group=group)]
     among = EntryPoints((*installed, *sample_entry_points()))
     for sample in shown:
-        text = sample if "[sources" in sample else f"{sample}\n[sources.a]\napi_key='k'"
+        has_some = "[sources" in sample or "[organizations" in sample
+        text = sample if has_some else f"{sample}\n[sources.a]\napi_key='k'"
         path = tmp_path / "tunewatch.toml"
         path.write_text(text)  # its files stand beside it
         settings = config.load(
@@ -224,7 +226,7 @@ def test_every_configuration_shown_is_valid(tmp_path, choices, trainer):
             source_model=lambda kind: sources.load(kind, installed=among).settings,
             plugin_model=lambda kind: host.load(kind, among=among).settings,
         )
-        assert settings.sources
+        assert settings.sources or settings.organizations
 
 
 def sample_entry_points():

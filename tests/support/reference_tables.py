@@ -104,6 +104,8 @@ def families() -> list[Metric]:
     telemetry = Telemetry(version="0", now=lambda: 1.0)
     telemetry.born(sources=["research"], plugins=["ops"])
     telemetry.webhooks_born("research")
+    telemetry.source_named("research", kind="openai")
+    telemetry.organization("acme", up=True, projects={})
     telemetry.poll_finished("research", "look", 0.1)
     telemetry.poll_interval("research", 15.0)
     telemetry.backlog("ops", 1, oldest=1.0)

@@ -62,6 +62,14 @@ class Announcements:
             self._listening[name] = listening
             self.telemetry.webhooks_born(name)
 
+    def hears(self, source: str) -> bool:
+        """Whether webhooks are taken for a source of this name."""
+        return source in self._listening
+
+    def forget(self, source: str) -> None:
+        """Take no more webhooks for a source."""
+        self._listening.pop(source, None)
+
     def takes(self, kind: str, source: str) -> bool:
         """See `web.Hooks`."""
         listening = self._listening.get(source)

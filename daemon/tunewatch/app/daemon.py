@@ -28,6 +28,7 @@ from tunewatch.app.lives import Lives
 from tunewatch.app.measures import Measures
 from tunewatch.app.once import until_done
 from tunewatch.app.operating import backing
+from tunewatch.app.overseeing import Overseeing
 from tunewatch.app.parts import Parts
 from tunewatch.app.plugins import Plugins
 from tunewatch.app.sources import openings, rename
@@ -103,14 +104,23 @@ class _Daemon:
         self._api = Api()
         self._lives = Lives(clock=clock, jitter=jitter)
         self._lives.expect(settings.sources)
+        self._announcements = Announcements(
+            find=self._lives.sources.get, clock=clock, telemetry=self._telemetry
+        )
+        self._overseeing = Overseeing(
+            settings=settings,
+            lives=self._lives,
+            telemetry=self._telemetry,
+            announcements=self._announcements,
+            clock=clock,
+            jitter=jitter,
+        )
         self._health = DaemonHealth(
             gates=self._gates,
             lag=self._telemetry.lag,
             clock=clock,
             lives=self._lives,
-        )
-        self._announcements = Announcements(
-            find=self._lives.sources.get, clock=clock, telemetry=self._telemetry
+            organizations=self._overseeing.organizations,
         )
 
     async def run(
@@ -144,11 +154,15 @@ class _Daemon:
                 self._ready(address, on_ready)
                 code = 0
                 if once:
-                    code = await until_done(self._lives, stop=stop, clock=self._clock)
+                    organizations = self._overseeing.organizations.values()
+                    code = await until_done(
+                        self._lives, organizations, stop=stop, clock=self._clock
+                    )
                 else:
                     await stop.wait()
                 self._health.is_stopping = True
                 stop.set()
+                await self._overseeing.end()
                 await self._lives.end_all()
                 await plugins.close_all()
                 for task in core:
@@ -160,12 +174,16 @@ class _Daemon:
     def _born(self) -> None:
         """Let every total begin at 0, and say what is known already.
 
-        Raises ConfigError for a secret of webhooks that cannot be used.
+        Raises ConfigError for a secret of webhooks that cannot be used, and for an
+        organisation of a kind that has none.
         """
         sources, plugins = list(self._settings.sources), list(self._gates)
         self._telemetry.born(sources=sources, plugins=plugins)
         for name, gate in self._gates.items():
             self._telemetry.plugin_asked(name, gate.is_taking, partial(_state, gate))
+        for name, source in self._settings.sources.items():
+            self._telemetry.source_named(name, kind=source.kind)
+        self._overseeing.check()
         self._announcements.listen(self._settings.sources.values())
         for doubt in self._settings.doubts:
             _log.warning("config.doubt", key=doubt.key, reason=doubt.text)
@@ -230,7 +248,9 @@ class _Daemon:
             context_of=contexts.of,
             clock=self._clock,
             jitter=self._jitter,
-            clear=clearing(Redactor(self._settings.secrets())),
+            clear=clearing(
+                Redactor(self._settings.secrets(), later=self._settings.learned)
+            ),
             routes=self._routes,
         )
 
@@ -278,10 +298,13 @@ class _Daemon:
         self, tasks: asyncio.TaskGroup, parts: Parts, http: object
     ) -> None:
         """Let every source live, and those that left the configuration live on."""
-        lives = self._lives
+        lives, overseeing = self._lives, self._overseeing
         await lives.begin(tasks, openings(self._settings, parts, http))
+        await overseeing.begin(tasks, parts, http)
         for row in await parts.store.sources.orphans(list(self._settings.sources)):
-            lives.begin_orphan(tasks, row, parts)
+            if not lives.has(row.name):
+                why = overseeing.why_not(row.name)
+                lives.begin_orphan(tasks, row, parts, why=why)
 
     def _ready(
         self, address: Address, on_ready: Callable[[Ready], None] | None

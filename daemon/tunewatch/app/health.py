@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from tunewatch.app.lives import Lives
+from tunewatch.app.organizations import Organization
 from tunewatch.app.terms import SourceLife
 from tunewatch.clock import Clock
 from tunewatch.dispatch import Gate
@@ -26,6 +29,7 @@ class DaemonHealth:
     lag: LoopLag
     clock: Clock
     lives: Lives
+    organizations: Mapping[str, Organization] = field(default_factory=dict)
     core: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     """When each core loop last made progress, by the monotonic clock."""
     store_away: str | None = None  #: why the store is not open yet
@@ -63,18 +67,30 @@ class DaemonHealth:
             ready=not reasons,
             reasons=reasons,
             store=store,
-            sources={
-                **self.lives.absent,
-                **{name: one.state() for name, one in self.lives.orphans.items()},
-                **{name: _source(one) for name, one in self.lives.sources.items()},
-            },
+            sources={name: self._titled(name, one) for name, one in self._sources()},
             plugins={name: _plugin(gate) for name, gate in self.gates.items()},
+            organizations={
+                name: one.state() for name, one in self.organizations.items()
+            },
         )
 
     def polled(self) -> list[int]:
         """Return the sources that are looked at here: nobody knows of orphans' jobs."""
         lives = self.lives.sources.values()
         return [life.row.id for life in lives if life.fence is not None]
+
+    def _sources(self) -> Iterable[tuple[str, PartState]]:
+        lives = self.lives
+        states = {
+            **lives.absent,
+            **{name: one.state() for name, one in lives.orphans.items()},
+            **{name: _source(one) for name, one in lives.sources.items()},
+        }
+        return states.items()
+
+    def _titled(self, name: str, state: PartState) -> PartState:
+        title = self.lives.titles.get(name)
+        return state if title is None else replace(state, title=title)
 
     def _store(self) -> PartState:
         if self.store_away is not None:

@@ -7,7 +7,7 @@ may have to be closed by its opener. Decides nothing about which sources there a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +34,7 @@ class _Running:
     task: asyncio.Task[None]
     over: asyncio.Event
     met: asyncio.Event
+    is_orphan: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class Lives:
     orphans: dict[str, OrphanLife] = field(default_factory=dict)
     absent: dict[str, PartState] = field(default_factory=dict)
     """Why a source that should live does not, for /readyz."""
+    titles: dict[str, str] = field(default_factory=dict)
+    """What people call a source, where its name is an id."""
     _running: dict[str, _Running] = field(default_factory=dict)
 
     def expect(self, names: Iterable[str]) -> None:
@@ -54,7 +57,7 @@ class Lives:
             self.absent[name] = PartState(state="starting")
 
     async def begin(
-        self, tasks: asyncio.TaskGroup, openings: dict[str, Opening]
+        self, tasks: asyncio.TaskGroup, openings: Mapping[str, Opening]
     ) -> None:
         """Let sources live; return when each was opened, or failed to be once."""
         begun = []
@@ -65,10 +68,16 @@ class Lives:
             await one.met.wait()
 
     def begin_orphan(
-        self, tasks: asyncio.TaskGroup, row: SourceRow, parts: Parts
+        self,
+        tasks: asyncio.TaskGroup,
+        row: SourceRow,
+        parts: Parts,
+        *,
+        why: str | None = None,
     ) -> None:
-        """Let a source live on without a configuration."""
+        """Let a source live on without a configuration; `why` says what it lacks."""
         life = OrphanLife(row=row, lives=self.sources, parts=parts)
+        life.why = why or life.why
         self._begin(tasks, row.name, partial(_as_it_is, life), self.orphans)
 
     async def end(self, *names: str) -> None:
@@ -86,9 +95,10 @@ class Lives:
         """Let every life end; return when they have."""
         await self.end(*self._running)
 
-    def is_running(self, name: str) -> bool:
-        """Whether a source of that name was begun and not ended, orphan or not."""
-        return name in self._running
+    def has(self, name: str) -> bool:
+        """Whether a source of that name was begun and not ended, orphans aside."""
+        running = self._running.get(name)
+        return running is not None and not running.is_orphan
 
     def _begin(
         self,
@@ -136,7 +146,8 @@ class Lives:
                     running.cancel()
 
         task = tasks.create_task(lives(), name=f"source:{name}")
-        running = self._running[name] = _Running(task, over, met)
+        is_orphan = among is self.orphans
+        running = self._running[name] = _Running(task, over, met, is_orphan)
         return running
 
 

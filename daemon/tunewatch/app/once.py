@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from tunewatch.app.lives import Lives
+from tunewatch.app.organizations import Organization
 from tunewatch.app.terms import SourceLife
 from tunewatch.clock import Clock
 
@@ -16,7 +18,13 @@ UNREACHABLE = 69
 """The exit code if a source failed."""
 
 
-async def until_done(lives: Lives, *, stop: asyncio.Event, clock: Clock) -> int:
+async def until_done(
+    lives: Lives,
+    organizations: Iterable[Organization] = (),
+    *,
+    stop: asyncio.Event,
+    clock: Clock,
+) -> int:
     """Wait until all due work is done, or `stop`; return the exit code."""
     while not stop.is_set():
         polled = all(is_done(life) for life in lives.sources.values())
@@ -24,6 +32,7 @@ async def until_done(lives: Lives, *, stop: asyncio.Event, clock: Clock) -> int:
             break
         await clock.sleep(LOOK_AGAIN)
     failed = any(has_failed(life) for life in lives.sources.values())
+    failed = failed or any(one.has_failed for one in organizations)
     return UNREACHABLE if failed or have_died(lives) else 0
 
 

@@ -38,6 +38,7 @@ class OrphanLife:
     parts: Parts
     dispatcher: Dispatcher | None = None
     fence: Fence | None = None  #: while a term lasts
+    why: str = "not configured any more"
     is_over: bool = False  #: nothing of it is left
     _is_told: bool = False
 
@@ -55,7 +56,7 @@ class OrphanLife:
 
     def state(self) -> PartState:
         """Return how it is, for /readyz."""
-        reason = "not configured any more; what waits for plugins is still delivered"
+        reason = f"{self.why}; what waits for plugins is still delivered"
         return PartState(state="orphaned", reason=reason)
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 import click
 
+from tunewatch.cli.check_organization import Projects, look_at
 from tunewatch.cli.exits import OK, STORE, UNREACHABLE
 from tunewatch.cli.options import config_option
 from tunewatch.cli.output import moment
-from tunewatch.config import Settings, SourceSettings
+from tunewatch.config import OrganizationSettings, Settings, SourceSettings
 from tunewatch.settings import duration_text
 from tunewatch.store.leftovers import LeftPlugin, LeftSource
 
@@ -56,6 +57,7 @@ def command(send_test: bool, config_path: Path | None) -> int:
     """Check configuration, credentials, store and sources; send nothing else."""
     from tunewatch import host
     from tunewatch.app.announcements import listening_of
+    from tunewatch.app.overseeing import organizing_of
     from tunewatch.cli.settings import load_settings
 
     settings = load_settings(config_path)
@@ -67,6 +69,8 @@ def command(send_test: bool, config_path: Path | None) -> int:
         report.well(f"plugin {instance.name}", f"{instance.kind}, {wants}")
     for doubt in settings.doubts:
         report.note(doubt.key, doubt.text)
+    for organization in settings.organizations.values():
+        organizing_of(organization)
     for name, one in listening_of(settings.sources.values()).items():
         report.well(f"webhooks of {name}", f"POST /hooks/{one.kind}/{name}")
     asyncio.run(_check(settings, report))
@@ -96,15 +100,41 @@ async def _send_test(settings: Settings, report: Report) -> None:
 async def _check(settings: Settings, report: Report) -> None:
     from tunewatch.sources.http import shared_http
 
-    await _attempt(report, "store", STORE, partial(_store, settings, report))
     async with shared_http() as http:
+        projects = [
+            await _organization(one, settings, http, report)
+            for one in settings.organizations.values()
+        ]
+        known = {*settings.sources, *(one for some in projects for one in some.every)}
+        look_at_store = partial(_store, settings, known, report)
+        await _attempt(report, "store", STORE, look_at_store)
         for source in settings.sources.values():
-            await _attempt(
-                report,
-                f"source {source.name}",
-                UNREACHABLE,
-                partial(_source, source, http),
-            )
+            look = partial(_source, source, http)
+            await _attempt(report, f"source {source.name}", UNREACHABLE, look)
+        for some in projects:
+            for name, source in some.sources.items():
+                title = f" ({some.titles[name]})" if some.titles.get(name) else ""
+                look = partial(_source, source, http)
+                await _attempt(report, f"source {name}{title}", UNREACHABLE, look)
+
+
+async def _organization(
+    one: OrganizationSettings, settings: Settings, http: object, report: Report
+) -> Projects:
+    """Look at an organisation; what cannot be looked at has no projects."""
+    from tunewatch.sources.contract import SourceFault
+
+    what = f"organization {one.name}"
+    try:
+        found = await look_at(one, http, not_ours=settings.sources)
+    except SourceFault as fault:
+        report.wrong(what, fault.reason, UNREACHABLE)
+        return Projects({}, {}, {}, (), "")
+    report.well(what, found.words)
+    for project, note in found.notes.items():
+        title = f" ({found.titles[project]})" if found.titles.get(project) else ""
+        report.note(f"project {project}{title}", note)
+    return found
 
 
 async def _attempt(
@@ -119,7 +149,7 @@ async def _attempt(
         report.wrong(what, fault.reason, code)
 
 
-async def _store(settings: Settings, report: Report) -> str:
+async def _store(settings: Settings, known: Collection[str], report: Report) -> str:
     from tunewatch.store.address import sqlite_path
     from tunewatch.store.reading import open_reader
 
@@ -129,12 +159,12 @@ async def _store(settings: Settings, report: Report) -> str:
         return _can_be_made(path)
     password = None if daemon.password is None else daemon.password.get
     async with open_reader(daemon.state, password=password) as reader:
-        known = len(await reader.sources())
-        for source in await reader.left_sources(settings.sources):
+        number = len(await reader.sources())
+        for source in await reader.left_sources(known):
             report.note(f"source {source.name}", _left_source(source))
         for plugin in await reader.left_plugins(settings.plugins):
             report.note(f"plugin {plugin.name}", _left_plugin(plugin))
-    return f"{daemon.state} opens and knows {known} sources"
+    return f"{daemon.state} opens and knows {number} sources"
 
 
 def _left_source(source: LeftSource) -> str:

@@ -265,7 +265,11 @@ class OrganizationSettings(OrganizationKeys):
     template: SourceSettings  #: of its projects' sources, without name and key
 
     def source(
-        self, project: str, *, key: Secret, webhook_secret: Secret | None = None
+        self,
+        project: str,
+        *,
+        key: Secret | None,
+        webhook_secret: Secret | None = None,
     ) -> SourceSettings:
         """Return the settings of a project's source."""
         own = {"name": project, "api_key": key, "webhook_secret": webhook_secret}

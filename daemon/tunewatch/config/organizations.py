@@ -117,7 +117,8 @@ def _template(
 
 
 def _located(path: Path, place: Place) -> Path:
-    """Return a path; a relative one starts at the file that says it."""
+    """Return an absolute path; a relative one starts at the file that says it."""
     said_in = Path(place.origin_of((*place.prefix, "keys")))
     path = path.expanduser()
-    return said_in.parent / path if said_in.is_file() else path
+    located = said_in.parent / path if said_in.is_file() else path
+    return located.absolute()  # people are told to put files there

@@ -142,6 +142,15 @@ class Sources:
             )
         )
 
+    async def unfinished(self) -> set[str]:
+        """Return the names of the sources that have jobs which are not settled."""
+        is_one = job.c.source_id == source.c.id
+        open_jobs = select(literal(1)).where(is_one, ~job.c.settled, ~job.c.removed)
+        found = select(source.c.name).where(open_jobs.exists())
+        return await self._carrier.read(
+            lambda connection: set(connection.execute(found).scalars())
+        )
+
     async def orphans(self, configured: Sequence[str]) -> list[SourceRow]:
         """Return the sources that have jobs, lanes or events but no configuration."""
         rows = await self._carrier.read(_with_something)

@@ -119,6 +119,7 @@ class Organisation:
         self._keys = keys
         self._next = float("inf")
         self._ticket = 1200
+        self._added = 0
         self._many = tuple(
             f"{FAMILIES[number % len(FAMILIES)].pattern.project}-{number + 1:03}"
             for number in range(projects)
@@ -156,8 +157,9 @@ class Organisation:
         if self._keys:
             script = replace(script, project="everything")
         elif self._many:
-            project = self._many[self._ticket % len(self._many)]
+            project = self._many[self._added % len(self._many)]
             script = replace(script, project=project)
+        self._added += 1
         return self._api.add_job(script, start=start)
 
     def _act(self, now: float) -> None:

@@ -6,6 +6,7 @@ source is opened.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +19,8 @@ from tunewatch.sources.contract import (
 )
 from tunewatch.sources.openai.settings import OpenAISettings
 from tunewatch.sources.openai.webhooks import WEBHOOKS
+
+_PROJECT = re.compile(r"proj_[A-Za-z0-9_-]+")
 
 
 @asynccontextmanager
@@ -42,7 +45,7 @@ async def open_projects(
 
 def is_project(name: str) -> bool:
     """Whether a text may be the id of a project."""
-    return name.startswith("proj_")
+    return _PROJECT.fullmatch(name) is not None
 
 
 SOURCE = SourceKind(
