@@ -49,8 +49,8 @@ format: $(VENV)/.dev ## let ruff order imports and lay out the code
 lock: $(VENV)/.dev ## resolve the dependencies anew, newest versions allowed
 	.ci/lock
 
-readme: $(VENV)/.dev ## write the generated parts of README.md
-	@cd tests && ../$(BIN)/python -m support.reference_tables
+readme: $(VENV)/.dev ## write what README.md and docs/reference tell of the code
+	@cd tests && ../$(BIN)/python -m support.reference_pages
 
 clean: ## remove .venv and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from support.filled_store import filling
 from support.program import Ended, Program
 from tunewatch.testing import SimulatedApi
 from tunewatch.testing.receiver import Receiver, Reply
@@ -150,3 +151,33 @@ async def test_a_receiver_that_is_away_is_69(program, api):
     assert done.code == 69
     assert "failed  test event to ops" in done.out
     assert "Traceback" not in done.err
+
+
+async def test_what_nobody_names_any_more_is_told_with_what_to_do(program, api):
+    _, url = api
+    async with filling(program.directory / "state.db") as to:
+        await to.job("ftjob-1", source="reserch")
+        await to.job("ftjob-2", source="reserch", status="succeeded")
+        await to.mark("ops", source="reserch")
+        await to.mark("prometheus", source="reserch")
+    done = await check(program, url)
+    assert done.code == 0, done.out
+    source, plugin = (one for one in done.out.splitlines() if one.startswith("note"))
+    assert source.startswith(
+        "note    source reserch: not configured, but the store has"
+    )
+    assert "2 jobs of it" in source
+    assert 'renamed_from = "reserch"' in source
+    assert plugin.startswith("note    plugin ops: not configured, but the store knows")
+    assert "for 7d without loss" in plugin
+
+
+async def test_what_is_probably_a_slip_is_noted(program, api):
+    _, url = api
+    more = "[plugins.prometheus]\nsources = ['reserch']\n"
+    done = await check(program, url, plugins=more)
+    assert done.code == 0
+    assert (
+        "note    plugins.prometheus.sources[0]: no source is or matches 'reserch'; did "
+        "you mean research?"
+    ) in done.out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from pathlib import Path
 
@@ -290,6 +291,86 @@ def test_a_group_of_events_that_does_not_exist_is_a_mistake(desk):
     assert "groups are @status, @terminal" in found
 
 
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ("@terminals", "did you mean @terminal?"),
+        ("tunewatch.job.setled", "did you mean tunewatch.job.settled?"),
+        ("tunewatch.jobs.*", "did you mean tunewatch.job."),
+        ("job.succeeded", "no event type is or matches 'job.succeeded'"),
+    ],
+)
+def test_events_that_could_never_come_are_a_mistake(desk, events, told):
+    (found,) = desk.mistakes(SOURCE + f"[plugins.prometheus]\nevents=['{events}']\n")
+    assert found.startswith("plugins.prometheus.events: ")
+    assert told in found
+
+
+@pytest.mark.parametrize(
+    "events", ["fine_tuning.job.of_tomorrow", "*", "*.paused", "tunewatch.*", "@source"]
+)
+def test_events_that_may_come_one_day_are_none(desk, events):
+    path = desk.write(SOURCE + f"[plugins.prometheus]\nevents=['{events}']\n")
+    assert desk.load(path).plugins["prometheus"].events == (events,)
+
+
+def test_a_filter_that_lets_no_source_through_is_doubted_and_no_mistake(desk):
+    path = desk.write(
+        SOURCE + "[sources.off]\nenabled=false\n"
+        "[plugins.prometheus]\nsources=['reserch', 'res*', 'off', 'team-*']\n"
+    )
+    first, second = desk.load(path).doubts
+    assert (first.where, first.key) == (str(path), "plugins.prometheus.sources[0]")
+    assert first.text == "no source is or matches 'reserch'; did you mean research?"
+    assert second.text == "no source is or matches 'team-*'; known are research, off"
+
+
+@pytest.mark.parametrize(
+    ("former", "told"),
+    [
+        ({"a": "b"}, "belongs to a source that is configured"),
+        ({"a": "a"}, "in a circle"),
+        ({"a": "b", "b": "c", "c": "a"}, "in a circle"),
+        ({"a": "old", "b": "old"}, "two sources cannot have the same former name"),
+    ],
+)
+def test_former_names_that_cannot_be_are_mistakes(desk, former, told):
+    tables = (
+        f"[sources.{name}]\napi_key='k'\n"
+        + (f"renamed_from='{former[name]}'\n" if name in former else "")
+        for name in "abc"
+    )
+    found = desk.mistakes("".join(tables))
+    assert [one.partition(": ")[0] for one in found] == [
+        f"sources.{name}.renamed_from" for name in former
+    ]
+    assert all(told in one for one in found)
+
+
+def test_a_name_may_be_given_on_when_its_source_has_another(desk):
+    text = "[sources.c]\napi_key='k'\nrenamed_from='b'\n"
+    text += "[sources.b]\napi_key='k'\nrenamed_from='a'\n"
+    assert list(desk.load(desk.write(text)).sources) == ["c", "b"]
+
+
+def test_a_plugin_of_a_name_that_is_no_kind_is_told_how_to_say_what_it_is(desk):
+    (found,) = desk.mistakes(SOURCE + "[plugins.ops]\nurl='https://x'\n")
+    assert 'as kind = "webhook"' in found
+
+
+def test_a_directory_of_further_files_that_is_a_file_is_left_alone(desk):
+    path = desk.write(SOURCE)
+    desk.write("not ours", "conf.d")
+    assert desk.load(path).files == (str(path),)
+
+
+def test_only_toml_files_in_it_are_read(desk):
+    path = desk.write(SOURCE)
+    desk.write("no TOML", "conf.d/notes.txt")
+    desk.write("no TOML", "conf.d/10-log.toml.bak")
+    assert desk.load(path).files == (str(path),)
+
+
 def test_readers_of_the_store_need_no_key_and_no_plugin(desk):
     path = desk.write(
         "[daemon]\nstate='sqlite:////x/y.db'\napi_token_file='/nowhere'\n"
@@ -324,8 +405,9 @@ def test_the_annotated_example_is_valid_with_everything_turned_on(desk):
     ]
     secret = desk.write("whsec_x", "secret")
     turned_on = "\n".join(lines)
-    for file in ("tunewatch-database", "tunewatch-api-token", "hook-url"):
-        turned_on = turned_on.replace(f"/run/secrets/{file}", str(secret))
+    for file in ("tunewatch-database", "tunewatch-api-token", "hook-url", "openai-ad"):
+        turned_on = re.sub(rf"/run/secrets/{file}[\w-]*", str(secret), turned_on)
+    turned_on = turned_on.replace("/etc/tunewatch/keys", str(desk.directory))
     settings = desk.load(
         desk.write(turned_on), OPENAI_API_KEY=KEY, OPENAI_WEBHOOK_SECRET="whsec_y"
     )

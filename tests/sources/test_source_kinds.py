@@ -38,14 +38,18 @@ def test_a_kind_is_loaded_by_its_name(tmp_path: Path) -> None:
     assert load("openai", installed=installed(tmp_path)) is SOURCE
 
 
-def test_an_unknown_kind_names_those_that_are_installed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("opnai", "did you mean openai?"), ("x", "installed: acme, openai")],
+)
+def test_an_unknown_kind_is_told_with_what_was_meant_or_is_installed(
+    tmp_path: Path, asked: str, told: str
+) -> None:
     package(tmp_path, "tunewatch", OURS)
     package(tmp_path, "acme", "acme = acme:SOURCE")
     with pytest.raises(KindFault) as raised:
-        load("opnai", installed=installed(tmp_path))
-    assert raised.value.reason == (
-        "no source kind called 'opnai'; installed: acme, openai"
-    )
+        load(asked, installed=installed(tmp_path))
+    assert raised.value.reason == f"no source kind called '{asked}'; {told}"
 
 
 def test_a_kind_of_two_packages_is_refused_with_both_names(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from support.stores import (
     open_desk,
     raw_job,
 )
-from tunewatch.store.records import LeaseLost, StoreUnusable
+from tunewatch.store.records import LeaseLost
 
 
 @pytest.fixture
@@ -43,25 +43,6 @@ async def test_the_realm_moves_only_when_the_configuration_says_so(desk):
     assert kept.realm == REALM
     moved = await contact("research", "openai", "elsewhere", realm_is_explicit=True)
     assert (moved.id, moved.realm) == (kept.id, "elsewhere")
-
-
-async def test_a_renamed_source_keeps_all_it_has(desk):
-    await desk.saw("a", raw=raw_job("a"))
-    contact = desk.store.sources.contact
-    renamed = await contact("science", "openai", REALM, renamed_from="research")
-    assert renamed.id == desk.source.id
-    # The setting may stay in the file: there is nothing left to rename.
-    again = await contact("science", "openai", REALM, renamed_from="research")
-    assert again == renamed
-    seen = await desk.saw("a", entries=(message(1),))
-    assert b'"source":"science"' in seen.events[0].body
-
-
-async def test_a_name_that_is_taken_cannot_be_renamed_to(desk):
-    contact = desk.store.sources.contact
-    await contact("science", "openai", REALM)
-    with pytest.raises(StoreUnusable, match="already has a state of its own"):
-        await contact("science", "openai", REALM, renamed_from="research")
 
 
 async def test_the_first_walk_resumes_where_it_was(desk):
@@ -171,3 +152,14 @@ async def test_a_request_is_taken_once_and_only_by_its_owner(desk):
     assert third > resume.id
     await requests.drop(third)
     assert await requests.pending(["look"]) == []
+
+
+async def test_the_same_request_waits_but_once_until_it_is_taken(desk):
+    requests = desk.store.requests
+    for body in (b"a", b"a", b"b", b"a"):
+        await requests.add_once("look", desk.source.id, body)
+    waiting = await requests.pending(["look"])
+    assert [one.body for one in waiting] == [b"a", b"b"]
+    await requests.drop(*(one.id for one in waiting))
+    await requests.add_once("look", desk.source.id, b"a")
+    assert [one.body for one in await requests.pending(["look"])] == [b"a"]

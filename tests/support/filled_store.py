@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from tunewatch.clock import SystemClock
 from tunewatch.diff import Observation
@@ -119,6 +119,17 @@ class Filling:
 
         def write(connection: Any) -> None:
             connection.execute(statement.values(selection=body, settled=True))
+
+        await self._store.carrier.write(write)
+
+    async def mark(self, plugin: str, *, source: str = "research") -> None:
+        """Leave a plugin's mark: it has finished everything there was."""
+        held = await self.source(source)
+        values = {"plugin": plugin, "source_id": held.source_id, "position": 10**6}
+        values |= {"in_flight": b"[]", "last_used_at": CREATED}
+
+        def write(connection: Any) -> None:
+            connection.execute(insert(schema.mark).values(values))
 
         await self._store.carrier.write(write)
 

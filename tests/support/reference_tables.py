@@ -1,6 +1,6 @@
-"""The parts of the README that the code itself can write, and the writing of them.
+"""What the code itself can write of the documentation: tables, samples, the example.
 
-`python -m support.reference_tables` (as `make readme` does) puts them into README.md.
+Puts its part into the README; the pages are made of the same by `reference_pages`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,13 +39,13 @@ def events() -> str:
         about = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
         fields = ", ".join(f"`{name}`" for name in kind.__struct_fields__)
         rows.append((f"`{kind.TYPE}`", about, fields))
-    return _table(("type", "when", "in `data`"), rows)
+    return table(("type", "when", "in `data`"), rows)
 
 
 def groups() -> str:
     """Return a table of the names for several types."""
     rows = [(f"`{n}`", ", ".join(f"`{t}`" for t in GROUPS[n])) for n in GROUPS]
-    return _table(("group", "stands for"), rows)
+    return table(("group", "stands for"), rows)
 
 
 def common() -> str:
@@ -64,7 +62,7 @@ def metrics() -> str:
         ordered = sorted(labels, key=lambda n: (n != "source", n != "job_id", n))
         shown = ", ".join(f"`{label}`" for label in ordered)
         rows.append((f"`{name}`", family.type, shown, family.documentation))
-    return _table(("metric", "type", "labels", "what it is"), rows)
+    return table(("metric", "type", "labels", "what it is"), rows)
 
 
 def settings() -> str:
@@ -79,7 +77,7 @@ def api() -> str:
     rows = [("GET", one.path, one.about) for one in (*OPERATIONS, *SPECIAL)]
     rows += [("POST", one.path, one.about) for one in ACTIONS]
     told = [(f"`{method} {ROOT_PATH}{path}`", about) for method, path, about in rows]
-    return _table(("path", "answers"), told)
+    return table(("path", "answers"), told)
 
 
 def sample() -> str:
@@ -95,8 +93,6 @@ def source() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "events": events,
     "groups": groups,
-    "metrics": metrics,
-    "settings": settings,
     "api": api,
     "sample": sample,
     "source": source,
@@ -107,6 +103,9 @@ def families() -> list[Metric]:
     """Return every family that `/metrics` can have, of a daemon with some of each."""
     telemetry = Telemetry(version="0", now=lambda: 1.0)
     telemetry.born(sources=["research"], plugins=["ops"])
+    telemetry.webhooks_born("research")
+    telemetry.source_named("research", kind="openai")
+    telemetry.organization("acme", up=True, projects={})
     telemetry.poll_finished("research", "look", 0.1)
     telemetry.poll_interval("research", 15.0)
     telemetry.backlog("ops", 1, oldest=1.0)
@@ -146,11 +145,7 @@ def fenced(text: str, language: str) -> Iterator[str]:
             yield found[2]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a table as Markdown."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
-    sys.exit(subprocess.call(["git", "diff", "--stat", "--", str(README)], cwd=ROOT))

@@ -120,6 +120,7 @@ async def test_readiness_tells_how_every_part_is():
         "store": {"state": "down", "reason": "the disk is full"},
         "sources": {"research": {"state": "down", "reason": "401", "since": 1.5}},
         "plugins": {"ops": {"state": "up"}},
+        "organizations": {},
     }
 
 

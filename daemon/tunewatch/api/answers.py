@@ -109,6 +109,7 @@ class PartState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
     since: float | None = None  #: unix seconds
     retry_at: float | None = None  #: unix seconds of the next probe
+    title: str | None = None  #: what people call it, where its name is an id
 
 
 class SourceAnswer(Struct, frozen=True, kw_only=True):
@@ -122,6 +123,7 @@ class SourceAnswer(Struct, frozen=True, kw_only=True):
     reason: str | None
     since: float | None
     first_contact_at: float
+    title: str | None = None
 
 
 class SourceList(Listed, frozen=True, kw_only=True):

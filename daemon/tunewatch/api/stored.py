@@ -74,6 +74,7 @@ class Stored(StoredDeliveries):
                     reason=state.reason,
                     since=state.since,
                     first_contact_at=row.first_contact_at,
+                    title=state.title,
                 )
             )
         return SourceList(data=tuple(answers), has_more=False)

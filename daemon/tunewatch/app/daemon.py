@@ -18,27 +18,29 @@ from typing import NoReturn
 import structlog
 
 from tunewatch import __version__, host, pace
+from tunewatch.app.announcements import Announcements
 from tunewatch.app.conditions import Conditions
 from tunewatch.app.contexts import Contexts
 from tunewatch.app.discreet import clearing
 from tunewatch.app.health import DaemonHealth
 from tunewatch.app.leasing import Leasing
+from tunewatch.app.lives import Lives
 from tunewatch.app.measures import Measures
 from tunewatch.app.once import until_done
 from tunewatch.app.operating import backing
-from tunewatch.app.orphans import orphan_lives
+from tunewatch.app.overseeing import Overseeing
 from tunewatch.app.parts import Parts
 from tunewatch.app.plugins import Plugins
-from tunewatch.app.sources import open_lives
-from tunewatch.app.supervision import eternal, restarted
+from tunewatch.app.sources import openings, rename
+from tunewatch.app.supervision import eternal
 from tunewatch.app.telling import tell
-from tunewatch.app.terms import Life, SourceLife, first_of
 from tunewatch.app.upkeep import LogBounds, Upkeep
 from tunewatch.clock import Clock, SystemClock, sleep_or
 from tunewatch.config import Address, Settings
 from tunewatch.dispatch import Gate
 from tunewatch.host import Instance
 from tunewatch.plugin import Route
+from tunewatch.sources.http import shared_http
 from tunewatch.store.address import sqlite_path
 from tunewatch.store.opening import Store, open_store
 from tunewatch.store.records import StoreUnavailable
@@ -57,7 +59,7 @@ class Ready:
     """What is known once the daemon runs."""
 
     address: Address  #: where its HTTP server listens
-    lives: Sequence[SourceLife]
+    sources: Sequence[str]  #: names of those that live
 
 
 async def run_daemon(
@@ -100,11 +102,25 @@ class _Daemon:
         }
         self._routes: list[Route] = []
         self._api = Api()
+        self._lives = Lives(clock=clock, jitter=jitter)
+        self._lives.expect(settings.sources)
+        self._announcements = Announcements(
+            find=self._lives.sources.get, clock=clock, telemetry=self._telemetry
+        )
+        self._overseeing = Overseeing(
+            settings=settings,
+            lives=self._lives,
+            telemetry=self._telemetry,
+            announcements=self._announcements,
+            clock=clock,
+            jitter=jitter,
+        )
         self._health = DaemonHealth(
             gates=self._gates,
             lag=self._telemetry.lag,
             clock=clock,
-            configured=list(settings.sources),
+            lives=self._lives,
+            organizations=self._overseeing.organizations,
         )
 
     async def run(
@@ -127,26 +143,27 @@ class _Daemon:
             parts = self._parts(store)
             operating = backing(store, self._instances, self._health)
             self._api.backing = operating
-            lives = await open_lives(stack, self._settings, parts)
-            orphans = await orphan_lives(lives, parts)
-            self._health.lives, self._health.orphans = lives, orphans
+            http = await stack.enter_async_context(shared_http())
+            await rename(self._settings, parts)
             upkeep = self._upkeep(parts)
             async with asyncio.TaskGroup() as tasks:
                 core = self._core(tasks, parts, upkeep, operating.tail)
                 plugins = self._plugins(parts)
                 await plugins.open_all(tasks)
-                living = self._begin(tasks, [*lives, *orphans], stop)
-                self._ready(address, lives, on_ready)
+                await self._begin(tasks, parts, http)
+                self._ready(address, on_ready)
                 code = 0
                 if once:
+                    organizations = self._overseeing.organizations.values()
                     code = await until_done(
-                        lives, orphans, stop=stop, clock=self._clock
+                        self._lives, organizations, stop=stop, clock=self._clock
                     )
                 else:
                     await stop.wait()
                 self._health.is_stopping = True
                 stop.set()
-                await asyncio.wait(living)
+                await self._overseeing.end()
+                await self._lives.end_all()
                 await plugins.close_all()
                 for task in core:
                     task.cancel()
@@ -155,11 +172,21 @@ class _Daemon:
         return code
 
     def _born(self) -> None:
-        """Let every total begin at 0, and say what is known already."""
+        """Let every total begin at 0, and say what is known already.
+
+        Raises ConfigError for a secret of webhooks that cannot be used, and for an
+        organisation of a kind that has none.
+        """
         sources, plugins = list(self._settings.sources), list(self._gates)
         self._telemetry.born(sources=sources, plugins=plugins)
         for name, gate in self._gates.items():
             self._telemetry.plugin_asked(name, gate.is_taking, partial(_state, gate))
+        for name, source in self._settings.sources.items():
+            self._telemetry.source_named(name, kind=source.kind)
+        self._overseeing.check()
+        self._announcements.listen(self._settings.sources.values())
+        for doubt in self._settings.doubts:
+            _log.warning("config.doubt", key=doubt.key, reason=doubt.text)
         self._telemetry.reloaded(ok=True)
 
     async def _serve(self, stack: AsyncExitStack) -> Address:
@@ -171,6 +198,7 @@ class _Daemon:
                 views=self._routes,
                 token=None if token is None else token.get,
                 api=self._api,
+                hooks=self._announcements,
             )
         )
 
@@ -220,15 +248,16 @@ class _Daemon:
             context_of=contexts.of,
             clock=self._clock,
             jitter=self._jitter,
-            clear=clearing(Redactor(self._settings.secrets())),
+            clear=clearing(
+                Redactor(self._settings.secrets(), later=self._settings.learned)
+            ),
             routes=self._routes,
         )
 
     def _upkeep(self, parts: Parts) -> Upkeep:
         return Upkeep(
             parts=parts,
-            lives=self._health.lives,
-            orphans=self._health.orphans,
+            lives=self._lives,
             telemetry=self._telemetry,
             retention=self._settings.daemon.retention,
             log=LogBounds(
@@ -265,48 +294,26 @@ class _Daemon:
             for name, loop in loops.items()
         ]
 
-    def _begin(
-        self, tasks: asyncio.TaskGroup, lives: Sequence[Life], stop: asyncio.Event
-    ) -> list[asyncio.Task[None]]:
-        return [
-            tasks.create_task(self._live(life, stop), name=f"source:{life.name}")
-            for life in lives
-        ]
+    async def _begin(
+        self, tasks: asyncio.TaskGroup, parts: Parts, http: object
+    ) -> None:
+        """Let every source live, and those that left the configuration live on."""
+        lives, overseeing = self._lives, self._overseeing
+        await lives.begin(tasks, openings(self._settings, parts, http))
+        await overseeing.begin(tasks, parts, http)
+        for row in await parts.store.sources.orphans(list(self._settings.sources)):
+            if not lives.has(row.name):
+                why = overseeing.why_not(row.name)
+                lives.begin_orphan(tasks, row, parts, why=why)
 
     def _ready(
-        self,
-        address: Address,
-        lives: Sequence[SourceLife],
-        on_ready: Callable[[Ready], None] | None,
+        self, address: Address, on_ready: Callable[[Ready], None] | None
     ) -> None:
         self._health.is_started = True
-        names = [life.name for life in lives]
+        names = list(self._lives.sources)
         _log.info("daemon.ready", listen=str(address), sources=names)
         if on_ready is not None:
-            on_ready(Ready(address=address, lives=lives))
-
-    async def _live(self, life: Life, stop: asyncio.Event) -> None:
-        """Let a source live term after term until it is time to stop."""
-
-        def died(reason: str | None) -> None:
-            life.died = reason
-
-        async with asyncio.TaskGroup() as tasks:
-            name = f"terms:{life.name}"
-            running = tasks.create_task(
-                restarted(
-                    name,
-                    lambda: life.run(stop),
-                    stop=stop,
-                    clock=self._clock,
-                    jitter=self._jitter,
-                    died=died,
-                ),
-                name=name,
-            )
-            await first_of(stop, running)
-            if life.fence is None:  # it only waits for its lease
-                running.cancel()
+            on_ready(Ready(address=address, sources=names))
 
 
 def _state(gate: Gate) -> str:

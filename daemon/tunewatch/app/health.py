@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunewatch.app.orphans import OrphanLife
+from msgspec.structs import replace
+
+from tunewatch.app.lives import Lives
+from tunewatch.app.organizations import Organization
 from tunewatch.app.terms import SourceLife
 from tunewatch.clock import Clock
 from tunewatch.dispatch import Gate
@@ -25,9 +28,8 @@ class DaemonHealth:
     gates: Mapping[str, Gate]
     lag: LoopLag
     clock: Clock
-    configured: Sequence[str]  #: names of sources
-    lives: Sequence[SourceLife] = ()
-    orphans: Sequence[OrphanLife] = ()
+    lives: Lives
+    organizations: Mapping[str, Organization] = field(default_factory=dict)
     core: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     """When each core loop last made progress, by the monotonic clock."""
     store_away: str | None = None  #: why the store is not open yet
@@ -44,7 +46,7 @@ class DaemonHealth:
         ]
         stuck += [
             f"the loops of source {life.source.name} make no progress"
-            for life in self.lives
+            for life in self.lives.sources.values()
             if life.is_stuck()
         ]
         if self.lag.worst() > SLOWEST_LAG:
@@ -65,40 +67,50 @@ class DaemonHealth:
             ready=not reasons,
             reasons=reasons,
             store=store,
-            sources={
-                **{name: PartState(state="starting") for name in self.configured},
-                **{orphan.name: orphan.state() for orphan in self.orphans},
-                **{life.name: self._source(life) for life in self.lives},
-            },
+            sources={name: self._titled(name, one) for name, one in self._sources()},
             plugins={name: _plugin(gate) for name, gate in self.gates.items()},
+            organizations={
+                name: one.state() for name, one in self.organizations.items()
+            },
         )
 
     def polled(self) -> list[int]:
         """Return the sources that are looked at here: nobody knows of orphans' jobs."""
-        return [life.row.id for life in self.lives if life.fence is not None]
+        lives = self.lives.sources.values()
+        return [life.row.id for life in lives if life.fence is not None]
+
+    def _sources(self) -> Iterable[tuple[str, PartState]]:
+        lives = self.lives
+        states = {
+            **lives.absent,
+            **{name: one.state() for name, one in lives.orphans.items()},
+            **{name: _source(one) for name, one in lives.sources.items()},
+        }
+        return states.items()
+
+    def _titled(self, name: str, state: PartState) -> PartState:
+        title = self.lives.titles.get(name)
+        return state if title is None else replace(state, title=title)
 
     def _store(self) -> PartState:
         if self.store_away is not None:
             return PartState(state="unavailable", reason=self.store_away)
-        for life in self.lives:
+        for life in self.lives.sources.values():
             for part in (life.poller, life.dispatcher):
                 if part is not None and part.paused_reason is not None:
                     return PartState(state="unavailable", reason=part.paused_reason)
         return PartState(state="up")
 
-    def _source(self, life: SourceLife) -> PartState:
-        poller = life.poller
-        if life.died is not None:
-            return PartState(state="down", reason=f"its loop died: {life.died}")
-        if poller is None:
-            return PartState(state="standby", reason="another replica may have it")
-        trouble = poller.trouble
-        if trouble.since is not None:
-            state = "refused" if trouble.refused else "down"
-            return PartState(
-                state=state, reason=trouble.reason, since=trouble.since_wall
-            )
-        return PartState(state="up")
+
+def _source(life: SourceLife) -> PartState:
+    poller = life.poller
+    if poller is None:
+        return PartState(state="standby", reason="another replica may have it")
+    trouble = poller.trouble
+    if trouble.since is not None:
+        state = "refused" if trouble.refused else "down"
+        return PartState(state=state, reason=trouble.reason, since=trouble.since_wall)
+    return PartState(state="up")
 
 
 def _plugin(gate: Gate) -> PartState:

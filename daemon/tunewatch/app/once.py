@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from tunewatch.app.orphans import OrphanLife
+from tunewatch.app.lives import Lives
+from tunewatch.app.organizations import Organization
 from tunewatch.app.terms import SourceLife
 from tunewatch.clock import Clock
 
@@ -18,19 +19,21 @@ UNREACHABLE = 69
 
 
 async def until_done(
-    lives: Sequence[SourceLife],
-    orphans: Sequence[OrphanLife],
+    lives: Lives,
+    organizations: Iterable[Organization] = (),
     *,
     stop: asyncio.Event,
     clock: Clock,
 ) -> int:
     """Wait until all due work is done, or `stop`; return the exit code."""
     while not stop.is_set():
-        polled = all(is_done(life) for life in lives)
-        if polled and all(orphan.is_idle for orphan in orphans):
+        polled = all(is_done(life) for life in lives.sources.values())
+        if polled and all(orphan.is_idle for orphan in lives.orphans.values()):
             break
         await clock.sleep(LOOK_AGAIN)
-    return UNREACHABLE if any(has_failed(life) for life in lives) else 0
+    failed = any(has_failed(life) for life in lives.sources.values())
+    failed = failed or any(one.has_failed for one in organizations)
+    return UNREACHABLE if failed or have_died(lives) else 0
 
 
 def is_done(life: SourceLife) -> bool:
@@ -49,6 +52,9 @@ def is_done(life: SourceLife) -> bool:
 def has_failed(life: SourceLife) -> bool:
     """Whether a source does not answer, for `run --once`."""
     poller = life.poller
-    return life.died is not None or (
-        poller is not None and poller.trouble.failures >= FAILURES
-    )
+    return poller is not None and poller.trouble.failures >= FAILURES
+
+
+def have_died(lives: Lives) -> bool:
+    """Whether a source is not even there, for `run --once`."""
+    return any(state.state == "down" for state in lives.absent.values())

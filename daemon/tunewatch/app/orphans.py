@@ -7,7 +7,7 @@ them, one by one as they are seen: another key of the same API may open another 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -17,13 +17,12 @@ from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife, first_of
 from tunewatch.dispatch import Dispatcher
 from tunewatch.store.records import Fence, LeaseLost, SourceRow, StoreUnavailable
-from tunewatch.store.requests import Request
 from tunewatch.web import PartState
 
 PASS_ON_EVERY = 2.0
 """s between looks at whether jobs can be passed on."""
 PATIENCE = 60.0
-"""s that the lease is kept from a replica that may see the jobs."""
+"""s that the lease is kept from a replica that may know the source still."""
 STEP_BACK = 10.0
 """s for such a replica to take the lease."""
 
@@ -35,12 +34,13 @@ class OrphanLife:
     """A source without a configuration, in this process: dispatch only."""
 
     row: SourceRow
-    lives: Sequence[SourceLife]  #: the configured ones
+    lives: Mapping[str, SourceLife]  #: the configured ones, as they are now
     parts: Parts
     dispatcher: Dispatcher | None = None
-    died: str | None = None  #: why the last term ended, if by a fault
     fence: Fence | None = None  #: while a term lasts
+    why: str = "not configured any more"
     is_over: bool = False  #: nothing of it is left
+    _is_told: bool = False
 
     @property
     def name(self) -> str:
@@ -50,15 +50,13 @@ class OrphanLife:
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do but wait."""
-        if self.is_over or self.died is not None:
+        if self.is_over:
             return True
         return self.dispatcher is not None and self.dispatcher.idle.is_set()
 
     def state(self) -> PartState:
         """Return how it is, for /readyz."""
-        if self.died is not None:
-            return PartState(state="down", reason=f"its loop died: {self.died}")
-        reason = "not configured any more; what waits for plugins is still delivered"
+        reason = f"{self.why}; what waits for plugins is still delivered"
         return PartState(state="orphaned", reason=reason)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -68,7 +66,9 @@ class OrphanLife:
             return
         held = await self.parts.leasing.get(self.row.id, lambda: True)
         self.fence = held.fence
-        _log.info("orphan.delivering", source=self.name, token=held.fence.token)
+        if not self._is_told:
+            self._is_told = True
+            _log.info("orphan.delivering", source=self.name, token=held.fence.token)
         try:
             await self._term(held, stop)
         finally:
@@ -111,12 +111,13 @@ class OrphanLife:
             if self.is_over:
                 _log.info("orphan.over", source=self.name)
                 return
-            if self._others_may_see() and self.parts.clock.monotonic() > until:
+            is_past = self.parts.clock.monotonic() > until
+            if is_past and self.parts.store.leases.are_shared:
                 return
 
     async def _pass_on_what_is_seen(self, fence: Fence) -> None:
         """Hand the jobs that a source here has on its list to that source."""
-        for life in self.lives:
+        for life in list(self.lives.values()):
             poller = life.poller
             if poller is None or life.row.realm != self.row.realm:
                 continue
@@ -130,27 +131,5 @@ class OrphanLife:
 
     async def _is_left(self) -> bool:
         """Whether anything of the source is still kept."""
-        configured = [life.name for life in self.lives]
-        orphans = await self.parts.store.sources.orphans(configured)
+        orphans = await self.parts.store.sources.orphans(list(self.lives))
         return any(row.id == self.row.id for row in orphans)
-
-    def _others_may_see(self) -> bool:
-        """Whether a source of the same realm lives on another replica."""
-        return any(
-            life.row.realm == self.row.realm and life.fence is None
-            for life in self.lives
-        )
-
-    async def take(self, request: Request) -> str | None:
-        """Do what a person asked for; return why not, if it cannot be done here."""
-        del request
-        return f"source {self.name} is not configured any more"
-
-
-async def orphan_lives(lives: Sequence[SourceLife], parts: Parts) -> list[OrphanLife]:
-    """Return the sources that have something left and no configuration."""
-    configured = [life.name for life in lives]
-    return [
-        OrphanLife(row=row, lives=lives, parts=parts)
-        for row in await parts.store.sources.orphans(configured)
-    ]

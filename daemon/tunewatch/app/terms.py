@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 import structlog
@@ -29,26 +28,6 @@ STUCK_AFTER = 180.0
 """s without progress, beyond the longest interval, after which a source is stuck."""
 
 
-class Life(Protocol):
-    """A source in this process, whatever is done for it."""
-
-    died: str | None  #: why the last term ended, if by a fault
-
-    @property
-    def name(self) -> str:
-        """The source's name."""
-        ...
-
-    @property
-    def fence(self) -> Fence | None:
-        """The lease, while a term lasts."""
-        ...
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Live one term."""
-        ...
-
-
 @dataclass(slots=True, kw_only=True)
 class SourceLife:
     """A source in this process, from one lease to the next."""
@@ -60,7 +39,6 @@ class SourceLife:
     parts: Parts
     poller: SourcePoller | None = None
     dispatcher: Dispatcher | None = None
-    died: str | None = None  #: why the last term ended, if by a fault
     fence: Fence | None = None  #: while a term lasts
 
     @property
@@ -133,12 +111,11 @@ class SourceLife:
         self.poller = poller
         await poller.run()
 
-    async def take(self, request: Request) -> str | None:
-        """Do what a person asked for; return why not, if it cannot be done here."""
-        if self.poller is not None:
+    def look(self, request: Request) -> None:
+        """Look at the job that a request names, or at the list."""
+        if self.poller is not None:  # else all is looked at in a moment anyway
             body = msgspec.json.decode(request.body)
             self.poller.look_now(body.get("job") if isinstance(body, dict) else None)
-        return None
 
 
 async def first_of(

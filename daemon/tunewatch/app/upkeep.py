@@ -5,7 +5,6 @@ Each is a core loop: if it ends, so does the process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 import structlog
 
 from tunewatch.app.conditions import Conditions
+from tunewatch.app.lives import Lives
 from tunewatch.app.orphans import OrphanLife
 from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife
@@ -31,6 +31,8 @@ FORGET_AT_ONCE = 200
 """Transactions of forgetting in one round."""
 TRIM_AT_ONCE = 1000
 """The same of trimming the delivery log: more than deliveries add in that time."""
+LOOK_IN_VAIN = 600.0
+"""s after which nobody wants a look any more: polls have looked since."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,8 +49,7 @@ class Upkeep:
     """The core loops beside polling and delivering."""
 
     parts: Parts
-    lives: Sequence[SourceLife]
-    orphans: Sequence[OrphanLife]
+    lives: Lives
     telemetry: Telemetry
     retention: float  #: s
     log: LogBounds
@@ -62,6 +63,7 @@ class Upkeep:
             # Said where it hurts; the rows wait.
             with suppress(StoreUnavailable, LeaseLost):
                 await self._take_requests()
+                await self._take_looks()
                 await self.conditions.tell()
             self.requests_beat = self.parts.clock.monotonic()
             await self.parts.clock.sleep(REQUESTS_EVERY)
@@ -77,16 +79,11 @@ class Upkeep:
                 gate.pause(body.get("reason") or "paused by hand")
             else:
                 gate.resume()
-        lives: list[SourceLife | OrphanLife] = [*self.lives, *self.orphans]
+        lives: list[SourceLife | OrphanLife] = [
+            *self.lives.sources.values(),
+            *self.lives.orphans.values(),
+        ]
         held = {life.row.id: life for life in lives if life.dispatcher}
-        for request in await requests.pending(["look"]):
-            life = held.get(request.source_id or 0)
-            if life is None:
-                continue
-            refused = await life.take(request)
-            if refused is not None:
-                _log.warning("request.refused", kind=request.kind, reason=refused)
-            await requests.drop(request.id)
         awaited = await self.parts.store.carrier.read(awaited_sources)
         for source_id, life in held.items():
             dispatcher = life.dispatcher
@@ -94,6 +91,35 @@ class Upkeep:
                 continue
             if source_id in awaited or dispatcher.is_redelivering:
                 dispatcher.expect_redeliveries()
+
+    async def _take_looks(self) -> None:
+        """Look at what somebody wants to be looked at now.
+
+        The rows go first: who asks while a look is under way must get another one.
+        """
+        watched = self.lives.sources.values()
+        lives = {life.row.id: life for life in watched if life.dispatcher}
+        orphans = {
+            one.row.id: name
+            for name, one in self.lives.orphans.items()
+            if one.dispatcher
+        }
+        now = self.parts.clock.now()
+        requests = await self.parts.store.requests.pending(["look"])
+        done = [
+            one.id
+            for one in requests
+            if one.source_id in {*lives, *orphans} or now - one.at > LOOK_IN_VAIN
+        ]
+        if done:
+            await self.parts.store.requests.drop(*done)
+        for one in requests:
+            if one.source_id in lives:
+                lives[one.source_id].look(one)
+            elif one.source_id in orphans:
+                name = orphans[one.source_id]
+                reason = f"source {name} is not configured any more"
+                _log.warning("request.refused", kind=one.kind, reason=reason)
 
     async def measure(self) -> NoReturn:
         """Read the figures that only the store knows."""

@@ -26,7 +26,7 @@ def command(once: bool, config_path: Path | None) -> int:
     configure_logs(
         level=settings.daemon.log_level,
         form=settings.daemon.log_format,
-        redact=Redactor(settings.secrets()),
+        redact=Redactor(settings.secrets(), later=settings.learned),
         environ=os.environ,
     )
     from tunewatch.app import run

@@ -1,7 +1,7 @@
 """Files and environment to typed settings; every mistake at once.
 
-Knows the keys of `[daemon]`, `[sources.*]` and `[plugins.*]`; what a kind of source or
-plugin adds to its table is asked for by the models handed in.
+Knows the keys of `[daemon]`, `[sources.*]`, `[organizations.*]` and `[plugins.*]`; what
+a kind of source or plugin adds to its table is asked for by the models handed in.
 """
 
 from tunewatch.config.address import Address
@@ -10,11 +10,13 @@ from tunewatch.config.load import ModelOf, load, load_daemon
 from tunewatch.config.models import (
     DaemonSettings,
     DeliverySettings,
+    OrganizationSettings,
     PluginSettings,
     Settings,
     SourceSettings,
 )
 from tunewatch.config.redacted import redacted
+from tunewatch.config.schema import json_schema
 from tunewatch.config.toml_text import toml_text
 from tunewatch.settings import ConfigError, Duration, Mistake, Secret
 
@@ -26,11 +28,13 @@ __all__ = [
     "Duration",
     "Mistake",
     "ModelOf",
+    "OrganizationSettings",
     "PluginSettings",
     "Secret",
     "Settings",
     "SourceSettings",
     "annotated_example",
+    "json_schema",
     "load",
     "load_daemon",
     "redacted",

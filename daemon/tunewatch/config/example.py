@@ -6,28 +6,24 @@ not turned on. Knows no key by name; the kinds to show are handed in.
 
 from __future__ import annotations
 
-import ast
-import inspect
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tunewatch.config.address import Address
+from tunewatch.config.described import shown, told
 from tunewatch.config.models import (
     ALWAYS_ON,
     DaemonSettings,
-    DeliverySettings,
+    OrganizationKeys,
     PluginKeys,
     SourceKeys,
 )
 from tunewatch.config.tables import ModelOf
 from tunewatch.config.toml_text import toml_value
-from tunewatch.settings import NoSuchKind, Secret, duration_text, is_duration
+from tunewatch.settings import NoSuchKind
 
 _HEAD = """\
 # tunewatch: the annotated example. Every setting is here with its default; those that
@@ -65,6 +61,7 @@ def annotated_example(
         _Table("daemon", "The process itself.", (DaemonSettings,)),
         _source(source_model),
         *(_other_source(source_model, kind) for kind in source_kinds),
+        _organization(),
         *_plugins(plugin_model, plugin_kinds),
     ]
     return _HEAD + "".join(f"\n{_written(table)}" for table in tables)
@@ -88,6 +85,19 @@ def _other_source(source_model: ModelOf, kind: str) -> _Table:
         (model,),
         on=False,
         fixed=(("kind", kind),),
+    )
+
+
+def _organization() -> _Table:
+    return _Table(
+        "organizations.acme",
+        "All projects of an organisation: each becomes a source under its id, as soon "
+        "as there is a key for it. Every key of a source above can stand here, too, "
+        "for all of them.",
+        (OrganizationKeys,),
+        on=False,
+        fixed=(("kind", "openai"),),
+        skip=frozenset({"enabled"}),
     )
 
 
@@ -116,19 +126,18 @@ def _written(table: _Table) -> str:
     mark = "" if table.on else "#"
     lines = [*_prose(table.intro), f"{mark}[{table.header}]"]
     lines += [f"{mark}{key} = {toml_value(value)}" for key, value in table.fixed]
-    told = {key for key, _ in table.fixed} | table.skip
+    seen = {key for key, _ in table.fixed} | table.skip
     for model in table.models:
-        written_below = _docstrings(model)
+        means = told(model)
         for name, info in model.model_fields.items():
-            if name not in told:
-                told.add(name)
-                told_as = info.description or written_below.get(name, "")
-                lines += [*_prose(told_as), *_setting(name, info, mark)]
+            if name not in seen:
+                seen.add(name)
+                lines += [*_prose(means[name]), *_setting(name, info, mark)]
     return "\n".join(lines) + "\n"
 
 
 def _setting(name: str, info: FieldInfo, mark: str) -> list[str]:
-    key, value = _shown(name, info)
+    key, value = shown(name, info)
     is_given = info.examples and (info.is_required() or _is_needed(name))
     has_default = not info.is_required() and value is not None and not info.examples
     prefix = mark if is_given or has_default else "#"
@@ -137,62 +146,9 @@ def _setting(name: str, info: FieldInfo, mark: str) -> list[str]:
     return [f"{prefix}{key} = {toml_value(value)}"]
 
 
-def _docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Return what stands below the fields of a model that has no descriptions."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    told: dict[str, str] = {}
-    body = next((node.body for node in tree.body if isinstance(node, ast.ClassDef)), [])
-    for field, below in pairwise(body):
-        match field, below:
-            case (
-                ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(text))),
-            ):
-                told[name] = " ".join(text.split())
-    return told
-
-
 def _is_needed(name: str) -> bool:
     """Whether the example would not work without this setting."""
     return name == "api_key"
-
-
-def _shown(name: str, info: FieldInfo) -> tuple[str, Any]:
-    """Return the key and value that show a setting."""
-    if info.examples:
-        example = info.examples[0]
-        if info.annotation is Secret or "Secret" in str(info.annotation):
-            key, _, value = str(example).partition("=")
-            return (key, value) if value else (f"{name}_file", example)
-        return name, example
-    return name, _default(name, info)
-
-
-def _default(name: str, info: FieldInfo) -> Any:
-    value = info.get_default(call_default_factory=True)
-    if name == "backfill":
-        return "none"
-    if isinstance(value, float) and is_duration(info):
-        return duration_text(value)
-    if isinstance(value, Address):
-        return str(value)
-    if isinstance(value, BaseModel):
-        return _inline(value)
-    if isinstance(value, bool | int | float | str | list | tuple | dict):
-        return value
-    return None
-
-
-def _inline(model: BaseModel) -> dict[str, Any]:
-    shown = {
-        name: _default(name, info) for name, info in type(model).model_fields.items()
-    }
-    if isinstance(model, DeliverySettings):
-        shown["rate"] = "none"
-    return {key: value for key, value in shown.items() if value is not None}
 
 
 def _prose(text: str) -> Iterator[str]:

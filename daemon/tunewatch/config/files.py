@@ -49,6 +49,21 @@ class Draft:
         self.files.append(path)
         self._lay(self.tree, table, (), str(path))
 
+    def beside(self, path: Path) -> list[Path]:
+        """Return the further files beside a file: conf.d/*.toml, by name."""
+        directory = path.parent / "conf.d"
+        try:
+            found = sorted(directory.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            # Half a configuration would be worse than none.
+            trouble = (error.strerror or type(error).__name__).lower()
+            text = f"wanted a directory that can be read; found: {trouble}"
+            self.mistakes.append(Mistake(where=str(directory), key="", text=text))
+            return []
+        return [one for one in found if one.suffix == ".toml"]
+
     def _lay(
         self, tree: Tree, table: Tree, prefix: tuple[str, ...], origin: str
     ) -> None:
@@ -79,17 +94,34 @@ class Draft:
     def _set(self, names: list[str], value: object, origin: str) -> None:
         tree = self.tree
         path: tuple[str, ...] = ()
-        for name in names[:-1]:
-            key = _existing(tree, name)
+        key, left = self._meant(tree, names, path, origin)
+        while left:
             path = (*path, key)
             if not isinstance(tree.get(key), dict):
                 tree[key] = {}
             self.origins.setdefault(path, origin)
             tree = tree[key]
-        key = _existing(tree, names[-1])
+            key, left = self._meant(tree, left, path, origin)
         drop_rivals(tree, key)
         tree[key] = value
         self.origins[(*path, key)] = origin
+
+    def _meant(
+        self, tree: Tree, names: list[str], path: tuple[str, ...], origin: str
+    ) -> tuple[str, list[str]]:
+        """Return the key that the first of these names mean, and the names left.
+
+        A key that is there already is preferred; its own name may have a `__`.
+        """
+        for end in range(len(names), 0, -1):
+            found = _existing(tree, "__".join(names[:end]))
+            if len(found) > 1:
+                text = f"may mean {' or '.join(found)}: set it in a file"
+                key = key_path((*path, found[0]))
+                self.mistakes.append(Mistake(where=origin, key=key, text=text))
+            if found:
+                return found[0], names[end:]
+        return names[0].lower(), names[1:]
 
 
 def drop_rivals(tree: Tree, key: str) -> None:
@@ -145,7 +177,7 @@ def read_draft(
     ):
         if must_exist or file.exists():
             draft.read(file)
-            for further in sorted((file.parent / "conf.d").glob("*.toml")):
+            for further in draft.beside(file):
                 draft.read(further)
             break
     draft.override(environ)
@@ -157,13 +189,14 @@ def _position(error: tomllib.TOMLDecodeError) -> str:
     return re.sub(r"'[^']*'|\"[^\"]*\"", "…", str(error))
 
 
-def _existing(tree: Tree, name: str) -> str:
-    """Return the key that an environment variable means: names have no case there."""
-    wanted = re.sub(r"[^A-Z0-9]", "_", name.upper())
-    for key in tree:
-        if re.sub(r"[^A-Z0-9]", "_", key.upper()) == wanted:
-            return key
-    return name.lower()
+def _existing(tree: Tree, name: str) -> list[str]:
+    """Return the keys that a variable may mean: there is no case there, and no dash."""
+    wanted = _as_variable(name)
+    return [key for key in tree if _as_variable(key) == wanted]
+
+
+def _as_variable(name: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
 def _value(text: str) -> object:

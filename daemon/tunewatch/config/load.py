@@ -12,14 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tunewatch.config.doubts import doubts
 from tunewatch.config.files import SYSTEM_FILE, Draft, read_draft
+from tunewatch.config.former_names import former_names, renamed_badly
 from tunewatch.config.models import DaemonSettings, Settings
+from tunewatch.config.organizations import read_organizations
 from tunewatch.config.tables import ModelOf, read_plugins, read_sources
-from tunewatch.settings import ConfigError, Mistake, Place, checked, closest
+from tunewatch.settings import ConfigError, Mistake, Place, checked, hint
 
 __all__ = ["ModelOf", "load", "load_daemon"]
 
-TABLES = ("daemon", "source_defaults", "sources", "plugins")
+TABLES = ("daemon", "source_defaults", "sources", "organizations", "plugins")
 
 _SERVICE_SIGNS = ("INVOCATION_ID", "NOTIFY_SOCKET", "KUBERNETES_SERVICE_HOST")
 """Set by systemd and Kubernetes: who runs as a service says what it watches."""
@@ -49,14 +52,29 @@ def load(
     _add_zero_config(draft, environ)
     daemon, mistakes = _daemon(draft, environ, system_file)
     sources, more = read_sources(draft, environ, source_model)
+    organizations, and_more = read_organizations(draft, environ, source_model)
     plugins, still_more = read_plugins(draft, environ, plugin_model)
-    mistakes = [*draft.mistakes, *mistakes, *more, *still_more]
-    if not mistakes and not sources:
+    # Those that are left out count, too: who leaves one out means to have it back.
+    names = list(_table(draft, "sources"))
+    everywhere = Place(origins=draft.origins)
+    former = former_names(sources, organizations)
+    badly = renamed_badly(former, names, everywhere)
+    mistakes = [*draft.mistakes, *mistakes, *more, *and_more, *still_more, *badly]
+    if not mistakes and not (sources or organizations):
         mistakes = [_nothing_to_watch(draft, system_file)]
     if mistakes or daemon is None:
         raise ConfigError(list(dict.fromkeys(mistakes)))
-    files = tuple(str(file) for file in draft.files)
-    return Settings(daemon=daemon, sources=sources, plugins=plugins, files=files)
+    # Which projects there will be, nobody knows yet.
+    judged = {} if organizations else plugins
+    return Settings(
+        daemon=daemon,
+        sources=sources,
+        plugins=plugins,
+        organizations=organizations,
+        files=tuple(str(file) for file in draft.files),
+        former={name: old for name, (old, _) in former.items()},
+        doubts=tuple(doubts(judged, names, everywhere)),
+    )
 
 
 def load_daemon(
@@ -107,9 +125,8 @@ def _draft(
 
 
 def _no_such_table(draft: Draft, key: str) -> Mistake:
-    meant = closest(key, TABLES)
-    hint = f"did you mean {meant}?" if meant else f"known are {', '.join(TABLES)}"
-    return Place(origins=draft.origins).mistake((key,), f"there is no such key; {hint}")
+    text = f"there is no such key; {hint(key, TABLES)}"
+    return Place(origins=draft.origins).mistake((key,), text)
 
 
 def _daemon(
@@ -154,7 +171,8 @@ def _default_state(draft: Draft, environ: Mapping[str, str], system_file: Path) 
 def _add_zero_config(draft: Draft, environ: Mapping[str, str]) -> None:
     """Watch one source with the key of the environment, if nobody configured any."""
     is_service = any(environ.get(sign) for sign in _SERVICE_SIGNS)
-    if draft.files or draft.mistakes or is_service or draft.tree.get("sources"):
+    says = draft.tree.get("sources") or draft.tree.get("organizations")
+    if draft.files or draft.mistakes or is_service or says:
         return
     if environ.get("OPENAI_API_KEY"):
         key = {"kind": "openai", "api_key_env": "OPENAI_API_KEY"}

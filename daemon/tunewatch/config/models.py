@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,13 +19,21 @@ from pydantic import (
     Field,
     PlainValidator,
     SerializeAsAny,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from tunewatch.config.address import Address, parse_address, split_state
-from tunewatch.events import matcher
-from tunewatch.settings import Duration, Secret, Wanted, parse_duration, secrets_of
+from tunewatch.events import judge
+from tunewatch.settings import (
+    Duration,
+    Mistake,
+    Secret,
+    Wanted,
+    parse_duration,
+    secrets_of,
+)
 
 ALWAYS_ON = ("best_checkpoint", "prometheus")
 """Kinds of plugin that run unless a table says `enabled = false`."""
@@ -37,6 +46,7 @@ class _Keys(BaseModel):
 
 
 Wait = Annotated[Duration, Field(gt=0)]
+_DURATION = {"format": "duration"}
 
 
 class DaemonSettings(_Keys):
@@ -53,7 +63,9 @@ class DaemonSettings(_Keys):
         description="The password of the PostgreSQL user; better as password_file.",
         examples=["password_file=/run/secrets/tunewatch-database"],
     )
-    listen: Annotated[Address, PlainValidator(parse_address)] = Field(
+    listen: Annotated[
+        Address, PlainValidator(parse_address), WithJsonSchema({"type": "string"})
+    ] = Field(
         default=Address("127.0.0.1", 9478),
         description="Address of the HTTP server. Off loopback and without api_token, "
         "only probes, /metrics and webhooks answer. Default 127.0.0.1:9478.",
@@ -161,7 +173,13 @@ class SourceKeys(_Keys):
         le=100_000,
         description="Requests a minute that this source may use. Default 120.",
     )
-    backfill: Annotated[float, BeforeValidator(_backfill)] = Field(
+    backfill: Annotated[
+        float,
+        BeforeValidator(_backfill),
+        WithJsonSchema(
+            {"anyOf": [{"enum": ["none", "all"]}, {"type": "string", **_DURATION}]}
+        ),
+    ] = Field(
         default=0.0,
         description='Which older jobs are told: "none", "all", or those that ended at '
         "most a duration before the first contact, such as 30d. Default none.",
@@ -182,7 +200,9 @@ class SourceKeys(_Keys):
     webhook_secret: Secret | None = Field(
         default=None,
         description="The signing secret of the provider's webhooks, as "
-        "webhook_secret_env or webhook_secret_file. Nothing takes them yet.",
+        "webhook_secret_env or webhook_secret_file; several, one a line, while it is "
+        "exchanged. Turns on POST /hooks/openai/NAME: a webhook lets its job be looked "
+        "at at once.",
         examples=["webhook_secret_env=OPENAI_WEBHOOK_SECRET"],
     )
 
@@ -192,6 +212,68 @@ class SourceSettings(SourceKeys):
 
     name: str
     settings: SerializeAsAny[BaseModel] | None = None  #: the kind's own
+
+
+class OrganizationKeys(_Keys):
+    """`[organizations.NAME]`: what every organisation has, beside keys of sources."""
+
+    kind: str = Field(
+        default="openai",
+        description='Whose organisation it is: "openai" or another installed kind of '
+        "source that has projects.",
+    )
+    enabled: bool = Field(
+        default=True, description="false leaves the organisation out."
+    )
+    admin_key: Secret | None = Field(
+        default=None,
+        description="The key that lists the projects, as admin_key_file (read again "
+        "when it changes), admin_key_env or admin_key_credential; it can read no job. "
+        "Without it every file in keys is a project.",
+        examples=["admin_key_file=/run/secrets/openai-admin-key"],
+    )
+    keys: Path = Field(
+        description="A directory with the key of each project in a file that is named "
+        "by the project's id; a file ID.webhook beside it has the signing secrets of "
+        "the project's webhooks. Looked at every few seconds; a mounted Kubernetes "
+        "secret will do.",
+        examples=["/etc/tunewatch/keys"],
+    )
+    include: tuple[str, ...] = Field(
+        default=("*",),
+        description="Projects that are watched: globs of ids and titles.",
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(),
+        description="Projects that are not, though included: globs of ids and titles.",
+    )
+    list_interval: Wait = Field(
+        default=300.0,
+        description="How often the projects are listed, a duration. Default 5m.",
+    )
+    renamed_from: dict[str, str] = Field(
+        default_factory=dict,
+        description="By a project's id, the former name of a source whose state it "
+        "takes over.",
+    )
+
+
+class OrganizationSettings(OrganizationKeys):
+    """An organisation as configured."""
+
+    name: str
+    template: SourceSettings  #: of its projects' sources, without name and key
+
+    def source(
+        self,
+        project: str,
+        *,
+        key: Secret | None,
+        webhook_secret: Secret | None = None,
+    ) -> SourceSettings:
+        """Return the settings of a project's source."""
+        own = {"name": project, "api_key": key, "webhook_secret": webhook_secret}
+        return self.template.model_copy(update=own)
 
 
 class DeliverySettings(_Keys):
@@ -208,7 +290,11 @@ class DeliverySettings(_Keys):
         description="What waited longer becomes a dead letter, a duration. Default 7d.",
     )
     rate: Annotated[
-        float | None, BeforeValidator(lambda rate: None if rate == "none" else rate)
+        float | None,
+        BeforeValidator(lambda rate: None if rate == "none" else rate),
+        WithJsonSchema(
+            {"anyOf": [{"const": "none"}, {"type": "number", "exclusiveMinimum": 0}]}
+        ),
     ] = Field(
         default=None,
         gt=0,
@@ -241,8 +327,8 @@ class PluginKeys(_Keys):
 
     @field_validator("events", mode="after")
     @classmethod
-    def _known_groups(cls, events: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        matcher(events or ())
+    def _known_types(cls, events: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        judge(events or ())
         return events
 
 
@@ -261,10 +347,16 @@ class Settings:
     daemon: DaemonSettings
     sources: dict[str, SourceSettings]  #: those that are not left out
     plugins: dict[str, PluginSettings]  #: the same
+    organizations: dict[str, OrganizationSettings] = field(default_factory=dict)
+    former: dict[str, str] = field(default_factory=dict)  #: names of sources, by new
     files: tuple[str, ...] = ()  #: that were read
+    doubts: tuple[Mistake, ...] = ()  #: what is valid and yet probably a slip
+    learned: list[Secret] = field(default_factory=list)
+    """Secrets that came later, as keys of projects: hidden like all others."""
 
     def secrets(self) -> Iterator[Secret]:
         """Yield every secret: what must never be printed."""
         yield from secrets_of(self.daemon)
         yield from secrets_of(self.sources)
         yield from secrets_of(self.plugins)
+        yield from secrets_of(self.organizations)

@@ -28,8 +28,22 @@ def redacted(settings: Settings) -> dict[str, Any]:
     return {
         "daemon": _table(settings.daemon),
         "sources": {name: _named(item) for name, item in settings.sources.items()},
+        **_organizations(settings),
         "plugins": {name: _named(item) for name, item in settings.plugins.items()},
     }
+
+
+def _organizations(settings: Settings) -> dict[str, Any]:
+    if not settings.organizations:
+        return {}
+    tables = {}
+    for name, item in settings.organizations.items():
+        table = _table(item)
+        table.pop("name")
+        table.pop("template")
+        of_sources = _named(item.template)
+        tables[name] = {**of_sources, **table}
+    return {"organizations": tables}
 
 
 def _named(item: BaseModel) -> dict[str, Any]:

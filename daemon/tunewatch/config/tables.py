@@ -28,10 +28,14 @@ from tunewatch.settings import (
     known_keys,
 )
 
+Tables = dict[str, dict[str, Any]]
+"""Tables by name, not yet checked."""
+
 ModelOf = Callable[[str], type[BaseModel]]
 """Returns the settings model of a kind, or raises NoSuchKind."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What sources and plugins may be called."""
 _WANTED_NAME = (
     "wanted a name of up to 64 letters, digits, dots, dashes and underscores; "
     "found another one"
@@ -42,7 +46,7 @@ def read_sources(
     draft: Draft, environ: Mapping[str, str], source_model: ModelOf
 ) -> tuple[dict[str, SourceSettings], list[Mistake]]:
     """Return the sources that are on, and every mistake in their tables."""
-    tables, mistakes = _tables(draft, "sources")
+    tables, mistakes = named_tables(draft, "sources")
     defaults = draft.tree.get("source_defaults", {})
     place = Place(environ=environ, origins=draft.origins)
     if not isinstance(defaults, dict):
@@ -53,13 +57,13 @@ def read_sources(
     known_to_any = set(known_keys(SourceKeys))
     for name, table in tables.items():
         kind = table.get("kind", defaults.get("kind", "openai"))
-        model, reason = _model(kind, source_model)
+        model, reason = model_for(kind, source_model)
         if model is None:
             mistakes.append(place.mistake(("sources", name, "kind"), reason))
             continue
         known = {*known_keys(SourceKeys), *known_keys(model)}
         known_to_any |= known
-        merged, aliases = _with_defaults(name, table, defaults, known)
+        merged, aliases = with_defaults(("sources", name), table, defaults, known)
         here = Place(
             prefix=("sources", name),
             environ=environ,
@@ -78,7 +82,7 @@ def read_plugins(
     draft: Draft, environ: Mapping[str, str], plugin_model: ModelOf
 ) -> tuple[dict[str, PluginSettings], list[Mistake]]:
     """Return the plugins that are on, and every mistake in their tables."""
-    tables, mistakes = _tables(draft, "plugins")
+    tables, mistakes = named_tables(draft, "plugins")
     kinds = {table.get("kind", name) for name, table in tables.items()}
     for kind in ALWAYS_ON:
         if kind not in kinds:
@@ -89,8 +93,12 @@ def read_plugins(
         # Who is left out may lack its package and its secrets.
         if table.get("enabled") is False or table.get("enabled") == "false":
             continue
-        model, reason = _model(table.get("kind", name), plugin_model)
+        model, reason = model_for(table.get("kind", name), plugin_model)
         if model is None:
+            if "kind" not in table:
+                reason += (
+                    '; a table of another name says what it is, as kind = "webhook"'
+                )
             mistakes.append(place.mistake(("kind",) if "kind" in table else (), reason))
             continue
         plugin, more = _plugin(name, table, model, place)
@@ -100,27 +108,30 @@ def read_plugins(
     return plugins, mistakes
 
 
-def _tables(draft: Draft, key: str) -> tuple[dict[str, dict[str, Any]], list[Mistake]]:
+def named_tables(
+    draft: Draft, key: str
+) -> tuple[dict[str, dict[str, Any]], list[Mistake]]:
     """Return the named tables under a key, and what is no table or has no good name."""
     place = Place(prefix=(key,), origins=draft.origins)
     found = draft.tree.get(key, {})
     if not isinstance(found, dict):
         text = f"wanted a table for each name; found {kind_of_value(found)}"
         return {}, [place.mistake((), text)]
-    tables: dict[str, dict[str, Any]] = {}
+    tables: Tables = {}
     mistakes: list[Mistake] = []
     for name, table in found.items():
         if not isinstance(table, dict):
             text = f"wanted a table, as in [{key}.name]; found {kind_of_value(table)}"
             mistakes.append(place.mistake((name,), text))
-        elif not _NAME.fullmatch(name):
+        elif not NAME.fullmatch(name):
             mistakes.append(place.mistake((name,), _WANTED_NAME))
         else:
             tables[name] = table
     return tables, mistakes
 
 
-def _model(kind: object, model_of: ModelOf) -> tuple[type[BaseModel] | None, str]:
+def model_for(kind: object, model_of: ModelOf) -> tuple[type[BaseModel] | None, str]:
+    """Return the model of a kind, or None and why there is none."""
     if not isinstance(kind, str):
         return None, f"wanted the name of a kind; found {kind_of_value(kind)}"
     try:
@@ -129,10 +140,13 @@ def _model(kind: object, model_of: ModelOf) -> tuple[type[BaseModel] | None, str
         return None, str(error)
 
 
-def _with_defaults(
-    name: str, table: dict[str, Any], defaults: dict[str, Any], known: set[str]
+def with_defaults(
+    place: tuple[str, ...],
+    table: dict[str, Any],
+    defaults: dict[str, Any],
+    known: set[str],
 ) -> tuple[dict[str, Any], dict[tuple[str, ...], tuple[str, ...]]]:
-    """Return a source's table over the defaults that its kind knows.
+    """Return a table over the defaults that its kind knows, and where those stand.
 
     A secret given in one way replaces a default given in another.
     """
@@ -143,7 +157,7 @@ def _with_defaults(
         if key in known and key not in said
     }
     aliases: dict[tuple[str, ...], tuple[str, ...]] = {
-        ("sources", name, key): ("source_defaults", key) for key in taken
+        (*place, key): ("source_defaults", key) for key in taken
     }
     return {**taken, **table}, aliases
 
@@ -158,7 +172,7 @@ def _unknown_defaults(
     return checked(SourceKeys, unknown, here, also_known=known)[1]
 
 
-def _divided(
+def divided(
     keys: type[BaseModel], own: type[BaseModel], table: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what all kinds share, and the rest. A key of both goes to both."""
@@ -172,7 +186,7 @@ def _divided(
 def _source(
     name: str, table: dict[str, Any], model: type[BaseModel], place: Place
 ) -> tuple[SourceSettings | None, list[Mistake]]:
-    shared, special = _divided(SourceKeys, model, table)
+    shared, special = divided(SourceKeys, model, table)
     if shared.get("enabled") in (False, "false"):
         # It may lack its secrets; only what could be misspelt is still looked at.
         return None, []
@@ -187,21 +201,24 @@ def _source(
         mistakes.append(place.mistake(("api_key",), text))
     if mistakes or keys is None or own is None:
         return None, mistakes
-    return SourceSettings.model_construct(**_fields(keys), name=name, settings=own), []
+    return SourceSettings.model_construct(
+        **fields_of(keys), name=name, settings=own
+    ), []
 
 
 def _plugin(
     name: str, table: dict[str, Any], model: type[BaseModel], place: Place
 ) -> tuple[PluginSettings | None, list[Mistake]]:
-    shared, special = _divided(PluginKeys, model, table)
+    shared, special = divided(PluginKeys, model, table)
     keys, mistakes = checked(PluginKeys, shared, place)
     own, more = checked(model, special, place, also_known=known_keys(PluginKeys))
     mistakes = [*mistakes, *more]
     if mistakes or keys is None or own is None:
         return None, mistakes
-    fields = {**_fields(keys), "kind": keys.kind or name}
+    fields = {**fields_of(keys), "kind": keys.kind or name}
     return PluginSettings.model_construct(**fields, name=name, settings=own), []
 
 
-def _fields(keys: BaseModel) -> dict[str, Any]:
+def fields_of(keys: BaseModel) -> dict[str, Any]:
+    """Return what a model holds, by field."""
     return {name: getattr(keys, name) for name in type(keys).model_fields}

@@ -27,7 +27,7 @@ from tunewatch.events.catalogue import (
     status_type,
 )
 from tunewatch.events.identity import derived_id, event_id
-from tunewatch.events.subscription import GROUPS, has_metadata, matcher
+from tunewatch.events.subscription import GROUPS, has_metadata, judge, matcher
 from tunewatch.events.wire import Common, Event, Happening, decode, encode, iso
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "event_id",
     "has_metadata",
     "iso",
+    "judge",
     "matcher",
     "status_type",
 ]

@@ -31,66 +31,66 @@ class JobStatusChanged(Struct, frozen=True, kw_only=True):
     """
 
     TYPE: ClassVar[str] = "fine_tuning.job.<status>"
-    job: dict[str, Any]
-    previous_status: str | None
-    changes: dict[str, Any] = field(default_factory=dict)
+    job: dict[str, Any]  #: the provider's own object, whole
+    previous_status: str | None  #: the word before; null at first sight
+    changes: dict[str, Any] = field(default_factory=dict)  #: {field: {before, after}}
 
 
 class MessageLogged(Struct, frozen=True, kw_only=True):
     """The API logged a message for a job (or an event of a type unknown to us)."""
 
     TYPE: ClassVar[str] = "fine_tuning.event.message"
-    level: str
-    message: str
-    event_id: str
-    event_type: str
-    event_data: Any = None
+    level: str  #: info, warn, error, or the provider's word
+    message: str  #: as the provider wrote it
+    event_id: str  #: the provider's id of it
+    event_type: str  #: message, or a type unknown to us
+    event_data: Any = None  #: what else came with it
 
 
 class PointObject(Struct, frozen=True, kw_only=True):
     """A metric point as it goes over the wire."""
 
-    n: int
-    step: int
-    total_steps: int | None
-    created_at: int | None
-    values: dict[str, float]
+    n: int  #: ordinal within the job, from 1
+    step: int  #: of the training
+    total_steps: int | None  #: null if nobody said
+    created_at: int | None  #: unix seconds
+    values: dict[str, float]  #: by canonical name; finite numbers
 
 
 class MetricsRecorded(Struct, frozen=True, kw_only=True):
     """New metric points of a job, by ordinal; at most 500 and 128 KiB."""
 
     TYPE: ClassVar[str] = "fine_tuning.event.metrics"
-    points: tuple[PointObject, ...]
+    points: tuple[PointObject, ...]  #: in the order of `n`
 
 
 class CheckpointCreated(Struct, frozen=True, kw_only=True):
     """A checkpoint of a job is listed."""
 
     TYPE: ClassVar[str] = "fine_tuning.checkpoint.created"
-    checkpoint: dict[str, Any]
+    checkpoint: dict[str, Any]  #: the provider's own object, whole
 
 
 class CheckpointRemoved(Struct, frozen=True, kw_only=True):
     """A checkpoint of a job is no longer listed."""
 
     TYPE: ClassVar[str] = "fine_tuning.checkpoint.removed"
-    checkpoint: dict[str, Any]
+    checkpoint: dict[str, Any]  #: as it was listed last
 
 
 class JobDiscovered(Struct, frozen=True, kw_only=True):
     """A job was seen for the first time."""
 
     TYPE: ClassVar[str] = "tunewatch.job.discovered"
-    job: dict[str, Any]
+    job: dict[str, Any]  #: the provider's own object, whole
 
 
 class JobUpdated(Struct, frozen=True, kw_only=True):
     """A field of the closed list changed while the status stayed."""
 
     TYPE: ClassVar[str] = "tunewatch.job.updated"
-    job: dict[str, Any]
-    changes: dict[str, Any]
+    job: dict[str, Any]  #: the provider's own object, whole
+    changes: dict[str, Any]  #: {field: {before, after}}
 
 
 class JobSettled(Struct, frozen=True, kw_only=True):
@@ -100,41 +100,41 @@ class JobSettled(Struct, frozen=True, kw_only=True):
     """
 
     TYPE: ClassVar[str] = "tunewatch.job.settled"
-    job: dict[str, Any]
-    duration_seconds: int | None
-    queue_seconds: int | None
+    job: dict[str, Any]  #: the provider's own object, whole
+    duration_seconds: int | None  #: from creation to end
+    queue_seconds: int | None  #: from creation to the start of the training
 
 
 class JobReopened(Struct, frozen=True, kw_only=True):
     """A settled job changed after all."""
 
     TYPE: ClassVar[str] = "tunewatch.job.reopened"
-    job: dict[str, Any]
-    duration_seconds: int | None
-    queue_seconds: int | None
+    job: dict[str, Any]  #: the provider's own object, whole
+    duration_seconds: int | None  #: from creation to end
+    queue_seconds: int | None  #: from creation to the start of the training
 
 
 class JobRemoved(Struct, frozen=True, kw_only=True):
     """A job is gone from its provider while its list works."""
 
     TYPE: ClassVar[str] = "tunewatch.job.removed"
-    job: dict[str, Any]
-    duration_seconds: int | None
-    queue_seconds: int | None
+    job: dict[str, Any]  #: as it was seen last
+    duration_seconds: int | None  #: from creation to end
+    queue_seconds: int | None  #: from creation to the start of the training
 
 
 class CheckpointSelected(Struct, frozen=True, kw_only=True):
     """The best checkpoint is another one, or is now final."""
 
     TYPE: ClassVar[str] = "tunewatch.checkpoint.selected"
-    checkpoint: dict[str, Any]
-    decision: Literal["provisional", "final"]
-    metric: str
-    goal: Literal["minimize", "maximize"]
-    value: float
-    reason: str
-    candidates: tuple[dict[str, Any], ...]
-    previous: dict[str, Any] | None
+    checkpoint: dict[str, Any]  #: the provider's own object, whole
+    decision: Literal["provisional", "final"]  #: only `final` is meant to be deployed
+    metric: str  #: what decided
+    goal: Literal["minimize", "maximize"]  #: which way is better
+    value: float  #: of the metric
+    reason: str  #: in a sentence or two, for people
+    candidates: tuple[dict[str, Any], ...]  #: every checkpoint with its value
+    previous: dict[str, Any] | None  #: the choice before, null if there was none
 
 
 UnselectedReason: TypeAlias = Literal[
@@ -151,15 +151,15 @@ class CheckpointUnselected(Struct, frozen=True, kw_only=True):
     """A job settled and no checkpoint can be chosen, or the chosen one vanished."""
 
     TYPE: ClassVar[str] = "tunewatch.checkpoint.unselected"
-    reason: UnselectedReason
-    detail: str
+    reason: UnselectedReason  #: one word, for programs
+    detail: str  #: in a sentence, for people
 
 
 class SourceDown(Struct, frozen=True, kw_only=True):
     """A source gets no answers: a key refused, or an API away for a while."""
 
     TYPE: ClassVar[str] = "tunewatch.source.down"
-    reason: str
+    reason: str  #: what the source answered, for people
     since: str  #: ISO 8601
 
 
@@ -167,7 +167,7 @@ class SourceUp(Struct, frozen=True, kw_only=True):
     """A source that was down answers again."""
 
     TYPE: ClassVar[str] = "tunewatch.source.up"
-    reason: str
+    reason: str  #: why it had been down
     since: str  #: ISO 8601: when it had gone down
 
 
@@ -175,7 +175,7 @@ class ReceiverTried(Struct, frozen=True, kw_only=True):
     """Nothing happened: a person tries the way to a receiver (`check --send-test`)."""
 
     TYPE: ClassVar[str] = "tunewatch.test"
-    message: str
+    message: str  #: that this is a test, in a sentence
 
 
 class Unheard(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """Which events a plugin wants: types, globs and groups, and the metadata of jobs.
 
-Pure matching; sources are judged where they are known.
+Pure matching; sources are judged where they are known. What a person wrote is judged by
+`judge`, which knows a slip from a word of tomorrow.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tunewatch.events.catalogue import (
+    CATALOGUE,
     JOB_STATUS_PREFIX,
     CheckpointSelected,
     CheckpointUnselected,
@@ -21,6 +23,7 @@ from tunewatch.events.catalogue import (
     SourceDown,
     SourceUp,
 )
+from tunewatch.settings import hint
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "@status": (JOB_STATUS_PREFIX + "*",),
@@ -56,8 +59,8 @@ def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
         elif pattern in GROUPS:
             globs.extend(GROUPS[pattern])
         else:
-            known = ", ".join(GROUPS)
-            raise ValueError(f"no group called {pattern!r}; groups are {known}")
+            known = hint(pattern, GROUPS, otherwise="groups are")
+            raise ValueError(f"no group called {pattern!r}; {known}")
     if not globs:
         return lambda _type: False
     compiled = re.compile("|".join(fnmatch.translate(glob) for glob in globs))
@@ -69,3 +72,25 @@ def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
         return compiled.match(event_type) is not None
 
     return wanted
+
+
+def judge(patterns: Iterable[str]) -> None:
+    """Raise ValueError for a group, type or glob that no event could ever have.
+
+    Whatever follows `fine_tuning.job.` may be a status of tomorrow.
+    """
+    asked = list(patterns)
+    matcher(asked)
+    types = [kind.TYPE for kind in CATALOGUE]
+    for pattern in asked:
+        if not (_may_be_a_status(pattern) or fnmatch.filter(types, pattern)):
+            known = hint(pattern, types)
+            raise ValueError(f"no event type is or matches {pattern!r}; {known}")
+
+
+def _may_be_a_status(pattern: str) -> bool:
+    plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    is_glob = plain != pattern
+    return pattern.startswith((JOB_STATUS_PREFIX, "@")) or (
+        is_glob and JOB_STATUS_PREFIX.startswith(plain)
+    )

@@ -41,12 +41,12 @@ class Common(Struct, frozen=True, kw_only=True):
     """The fields that every event's `data` has."""
 
     id: str  #: the job's id, or the source's name
-    source: str
-    realm: str
+    source: str  #: the name of the source
+    realm: str  #: where the job lives: provider and origin of its API
     status: str | None  #: the job's status, verbatim; null for source events
-    sequence: int
+    sequence: int  #: rises per job: a lower one is older
     observed_at: str  #: ISO 8601, when it was committed
-    backfilled: bool = False
+    backfilled: bool = False  #: it happened before the first contact
 
 
 class Event(Struct, frozen=True, kw_only=True):

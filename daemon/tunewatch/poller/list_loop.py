@@ -25,6 +25,8 @@ from tunewatch.store.outages import SourceState
 
 LOOK_FOR_KEY = 1.0
 """s between looks at whether a refused key has been exchanged."""
+POKED_AGAIN = 2.0
+"""s after a read in which no poke brings about another: they come in storms."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,7 +100,12 @@ class ListLoop:
             active = any(job.is_active(now) for job in jobs)
             wait = pace.discovery(self.rates, active=active)
             self._watching(wait, is_up=True)
-            await sleep_or(self._poked, pace.jittered(wait, self.jitter), self.clock)
+            await self._rest_or_poke(pace.jittered(wait, self.jitter))
+
+    async def _rest_or_poke(self, wait: float) -> None:
+        at_least = min(wait, POKED_AGAIN)
+        await self.clock.sleep(at_least)
+        await sleep_or(self._poked, wait - at_least, self.clock)
 
     async def daily_walk(self) -> NoReturn:
         """Read the complete list once a day, however often we are started."""

@@ -1,4 +1,4 @@
-"""The loop that looks at one source's jobs: what is due, longest unseen first.
+"""The loop that looks at one source's jobs: what is awaited, then longest unseen first.
 
 Decides when to look again and when a job needs no more looks; what a look asks for is
 `looking`'s. One look per job is in flight.
@@ -23,6 +23,8 @@ from tunewatch.sources.contract import Missing, SourceFault
 
 AT_ONCE = 4
 """Looks in flight of one source: each holds a page, and there may be many sources."""
+AWAITED_AGAIN = 5.0
+"""s after a look in which its job is not let go first again: others wait, too."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,21 +65,23 @@ class LookLoop:
             tasks.create_task(self._look(job), name=f"look:{job.id}")
 
     def _next(self) -> tuple[Tracked | None, float]:
-        """Return the due job that was unseen longest, or how long until one is due."""
+        """Return the due job that goes first, or how long until one is due."""
         now = self.clock.monotonic()
         soonest = now + self.rates.poll_interval
         chosen: Tracked | None = None
+        first = (True, now)
         for job in self.tracked.values():
             if job.is_looking:
                 continue
             if job.due > now:
                 soonest = min(soonest, job.due)
-            elif chosen is None or job.seen_at < chosen.seen_at:
-                chosen = job
+            elif (place := _place(job, now)) < first or chosen is None:
+                chosen, first = job, place
         return chosen, soonest - now
 
     async def _look(self, job: Tracked) -> None:
         began = job.seen_at = self.clock.monotonic()
+        job.is_awaited = False
         fault: str | None = None
         try:
             await self.looker.look(job)
@@ -136,6 +140,12 @@ class LookLoop:
         every = pace.look(self.rates, job.status, unchanged_for=unchanged_for)
         wait = pace.jittered(every, self.jitter)
         return max(wait, job.file_next - now) if job.state.settled else wait
+
+
+def _place(job: Tracked, now: float) -> tuple[bool, float]:
+    """Return where a due job stands in the row: the least is first."""
+    is_first = job.is_awaited and now - job.seen_at >= AWAITED_AGAIN
+    return not is_first, job.seen_at
 
 
 def is_done_with(job: Tracked, now: float) -> bool:

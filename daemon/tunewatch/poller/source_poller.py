@@ -190,7 +190,7 @@ class SourcePoller:
             self._list_loop.poke()
             return
         job.due = self._clock.monotonic()
-        job.needs_retrieve = True
+        job.needs_retrieve = job.is_awaited = True
         self._look_loop.wake()
 
     async def run(self) -> NoReturn:

@@ -55,6 +55,7 @@ class Tracked:
         "file_looked",
         "file_next",
         "file_rows",
+        "is_awaited",
         "is_covered",
         "is_looking",
         "key",
@@ -80,6 +81,7 @@ class Tracked:
         self.due = now
         self.seen_at = NEVER  #: when the last look began
         self.is_looking = False
+        self.is_awaited = False  #: somebody asked to look at it now
         self.looks = 0
         self.failures = 0
         self.needs_retrieve = True  #: somebody said otherwise since the last retrieve

@@ -6,6 +6,7 @@ no file format; plugin authors find the same names in `tunewatch.plugin`.
 
 from tunewatch.settings.check import checked, known_keys
 from tunewatch.settings.duration import (
+    DURATION,
     Duration,
     duration_text,
     is_duration,
@@ -18,12 +19,15 @@ from tunewatch.settings.mistake import (
     NoSuchKind,
     Wanted,
     closest,
+    hint,
     key_path,
     kind_of_value,
 )
-from tunewatch.settings.secret import Secret, secrets_of
+from tunewatch.settings.secret import MARK, Secret, secrets_of
 
 __all__ = [
+    "DURATION",
+    "MARK",
     "WAYS",
     "ConfigError",
     "Duration",
@@ -35,6 +39,7 @@ __all__ = [
     "checked",
     "closest",
     "duration_text",
+    "hint",
     "is_duration",
     "key_path",
     "kind_of_value",

@@ -16,7 +16,7 @@ from tunewatch.settings.fold import WAYS, Place, folded, inner_model, secret_fie
 from tunewatch.settings.mistake import (
     Mistake,
     Wanted,
-    closest,
+    hint,
     kind_of_value,
 )
 from tunewatch.settings.secret import secrets_of
@@ -92,10 +92,7 @@ def _no_such_key(
     known = known_keys(_at(model, location[:-1]) or model)
     if len(location) == 1:
         known = [*known, *also_known]
-    meant = closest(str(location[-1]), known)
-    if meant is not None:
-        return f"there is no such key; did you mean {meant}?"
-    return f"there is no such key; known are {', '.join(sorted(known))}"
+    return f"there is no such key; {hint(str(location[-1]), sorted(known))}"
 
 
 def _missing(model: type[BaseModel], location: tuple[str | int, ...]) -> str:

@@ -15,6 +15,9 @@ from tunewatch.settings.mistake import Wanted
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _FORM = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+DURATION = r"^\s*[0-9]+(\.[0-9]+)?(ms|s|m|h|d)\s*$"
+"""The same for who checks files by a JSON Schema."""
+
 _LONGEST = 10_000 * 86400.0  # 27 years: beyond it clocks and databases overflow
 
 

@@ -66,6 +66,15 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def hint(name: str, known: Iterable[str], *, otherwise: str = "known are") -> str:
+    """Return what to say about a name that does not exist: the closest, or all."""
+    names = list(dict.fromkeys(known))
+    meant = closest(name, names)
+    if meant is not None:
+        return f"did you mean {meant}?"
+    return f"{otherwise} {', '.join(names) or 'none'}"
+
+
 def kind_of_value(value: object) -> str:
     """Return what a value is, never the value: `a string`, `an array`."""
     match value:

@@ -13,10 +13,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, GetCoreSchemaHandler, SecretStr
+from pydantic import (
+    BaseModel,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SecretStr,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from tunewatch.settings.mistake import Wanted
+
+MARK = "x-secret"
+"""In the JSON Schema of a setting: it may also be given in the other ways."""
 
 _REMEMBERED = 8  #: rotated values that logs are still searched for
 _SECRETISH = re.compile(r"secret|password|token|key|url|credential")
@@ -86,6 +94,13 @@ class Secret:
             cls._validated,
             serialization=core_schema.plain_serializer_function_ser_schema(str),
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Describe a setting of this type: a string, and a mark for who reads on."""
+        return {"type": "string", "minLength": 1, MARK: True}
 
     @classmethod
     def _validated(cls, value: object) -> Secret:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
+from tunewatch.settings import hint
 from tunewatch.sources.contract import SourceKind
 
 GROUP = "tunewatch.sources"
@@ -21,6 +22,12 @@ class KindFault(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def kinds(*, installed: EntryPoints | None = None) -> list[str]:
+    """Return the names of the installed kinds, without importing any."""
+    found = entry_points(group=GROUP) if installed is None else installed
+    return sorted({entry.name for entry in found.select(group=GROUP)})
 
 
 def load(kind: str, *, installed: EntryPoints | None = None) -> SourceKind[Any]:
@@ -58,8 +65,10 @@ def load(kind: str, *, installed: EntryPoints | None = None) -> SourceKind[Any]:
 def _only(kind: str, named: list[EntryPoint], candidates: EntryPoints) -> EntryPoint:
     """Return the one entry point of that name."""
     if not named:
-        names = ", ".join(sorted({entry.name for entry in candidates})) or "none"
-        raise KindFault(f"no source kind called '{kind}'; installed: {names}")
+        known = hint(
+            kind, sorted(entry.name for entry in candidates), otherwise="installed:"
+        )
+        raise KindFault(f"no source kind called '{kind}'; {known}")
     # One package may be seen twice, as source tree and as wheel: that is no conflict.
     packages = sorted({entry.dist.name if entry.dist else "?" for entry in named})
     if len(packages) > 1:

@@ -7,7 +7,7 @@ Nothing above this floor may assume a particular provider.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -156,7 +156,66 @@ class SourceContext:
     now: Callable[[], float] = time.time  #: unix seconds, as the daemon dates things
 
 
+class Project(Struct, frozen=True, kw_only=True):
+    """One project of an organisation, as its administrators see it."""
+
+    id: str
+    title: str = ""
+    is_archived: bool = False
+
+
+class Projects(Protocol):
+    """An admin key's view of an organisation: which projects there are, and no job."""
+
+    async def list_projects(self, *, after: str | None, limit: int) -> Page[Project]:
+        """Return projects, archived ones too. One request; raises a source's faults."""
+        ...
+
+
+class Announcement(Struct, frozen=True, kw_only=True):
+    """What a provider's webhook says, once it is proved to be the provider's.
+
+    A reason to look, and no more than that: no fact is taken from it.
+    """
+
+    id: str  #: the provider's own, the same for every repeat
+    job_id: str | None = None  #: None: it is about nothing that is watched here
+
+
+class Unverified(Exception):
+    """Nothing proves that the provider sent it. `reason` is for the operator's log."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhooks:
+    """How a kind reads the webhooks of its provider. Pure, and knows no server."""
+
+    check: Callable[[str], None]
+    """Judges the text of a secret (one or several, one a line). Raises
+    `settings.Wanted` if it holds none, or one that cannot be used."""
+
+    read: Callable[[Mapping[str, str], bytes, str, float], Announcement]
+    """Returns what a request says, from its headers (names in lower case), its body,
+    the text of the secret, and the unix time. Raises Unverified for whatever is not
+    signed with one of the secrets just now, Unreadable for what is signed and is not
+    what the provider promises."""
+
+
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organizing(Generic[SettingsT]):
+    """How a kind reads which projects an organisation has."""
+
+    open: Callable[[SettingsT, SourceContext], AbstractAsyncContextManager[Projects]]
+    """Opens a view of the organisation; `SourceContext.secret` is the admin key."""
+
+    is_project: Callable[[str], bool]  #: whether a text may be the id of a project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,3 +224,5 @@ class SourceKind(Generic[SettingsT]):
 
     settings: type[SettingsT]  #: pydantic, `extra="forbid"`: only the kind's own keys
     open: Callable[[SettingsT, SourceContext], AbstractAsyncContextManager[Source]]
+    webhooks: Webhooks | None = None  #: None: its provider sends none
+    organizing: Organizing[SettingsT] | None = None  #: None: it has no projects

@@ -158,6 +158,11 @@ class Leases:
         return 0.0 if trusted is None else trusted - self.clock.monotonic()
 
     @property
+    def are_shared(self) -> bool:
+        """Whether other replicas may seek the same leases."""
+        return not self._lasts
+
+    @property
     def _lasts(self) -> bool:
         """Whether a lease lasts as long as the process: nobody else has the file."""
         return self._carrier.dialect == "sqlite"

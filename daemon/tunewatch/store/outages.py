@@ -27,6 +27,7 @@ class SourceState(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     counts: dict[str, int] = field(default_factory=dict)  #: n-th time, by event type
     listed_at: float | None = None  #: unix seconds of the last complete list walk
+    former: tuple[str, ...] = ()  #: the names it had before
 
 
 _states = msgspec.json.Decoder(SourceState)

@@ -6,18 +6,26 @@ neutral form lies beside its raw item.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from tunewatch.model import Checkpoint, MetricPoint, Snapshot
 from tunewatch.plugin import Count, JobRow
-from tunewatch.store import ledger, overview, plugin_states, searching, told
+from tunewatch.store import (
+    ledger,
+    leftovers,
+    overview,
+    plugin_states,
+    searching,
+    told,
+)
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.deliveries import Deliveries
 from tunewatch.store.event_pages import EventPage, EventsWanted, page_of_events
 from tunewatch.store.ledger import Backlog, IsWanted
+from tunewatch.store.leftovers import LeftPlugin, LeftSource
 from tunewatch.store.plugin_states import PluginState
 from tunewatch.store.records import SourceRow
 from tunewatch.store.searching import FoundJob, JobPage, JobsWanted, Place
@@ -181,3 +189,11 @@ class Reader:
     async def outages(self) -> dict[int, Outage]:
         """Return by source whether it is down, as its events told last."""
         return await self._read(outages)
+
+    async def left_sources(self, configured: Collection[str]) -> list[LeftSource]:
+        """Return the sources that have something and are not configured, by id."""
+        return await self._read(leftovers.left_sources, configured)
+
+    async def left_plugins(self, configured: Collection[str]) -> list[LeftPlugin]:
+        """Return the plugins that have something and are not configured, by name."""
+        return await self._read(leftovers.left_plugins, configured)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, literal, select
 
 from tunewatch.plugin import Clock
 from tunewatch.store.carrier import Carrier
@@ -48,15 +48,25 @@ class Requests:
         }
         return await self._carrier.write(partial(_add, row=row))
 
+    async def add_once(self, kind: str, source_id: int, body: bytes) -> None:
+        """Insert a request unless the same one waits already. Raises StoreFault."""
+        row = {
+            "kind": kind,
+            "source_id": source_id,
+            "body": body,
+            "at": self._clock.now(),
+        }
+        await self._carrier.write(partial(_add_once, row=row))
+
     async def pending(self, kinds: Sequence[str]) -> list[Request]:
         """Return what waits, oldest first, without taking it. Raises StoreFault."""
         return await self._carrier.read(partial(_waiting, kinds=kinds))
 
-    async def drop(self, request_id: int) -> None:
-        """Remove one request. Raises StoreFault."""
+    async def drop(self, *ids: int) -> None:
+        """Remove requests. Raises StoreFault."""
         await self._carrier.write(
             lambda connection: connection.execute(
-                delete(request).where(request.c.id == request_id)
+                delete(request).where(request.c.id.in_(ids))
             )
         )
 
@@ -90,6 +100,13 @@ def _add(connection: Connection, row: Mapping[str, object]) -> int:
         insert(request).values(row).returning(request.c.id)
     ).scalar_one()
     return made
+
+
+def _add_once(connection: Connection, row: Mapping[str, object]) -> None:
+    same = [request.c[name] == row[name] for name in ("kind", "source_id", "body")]
+    values = [literal(row[name], request.c[name].type) for name in row]
+    unless = select(*values).where(~select(request.c.id).where(*same).exists())
+    connection.execute(insert(request).from_select(list(row), unless))
 
 
 def _waiting(connection: Connection, kinds: Sequence[str]) -> list[Request]:

@@ -6,7 +6,7 @@ Knows first contact and the first walk; nothing of requests to a provider.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -21,10 +21,10 @@ from tunewatch.store.records import (
     Fence,
     PeekedJob,
     SourceRow,
-    StoreUnusable,
     TrackedJob,
 )
-from tunewatch.store.schema import entry, event, job, lane, lease, source
+from tunewatch.store.renaming import Renamed, rename_within
+from tunewatch.store.schema import entry, event, job, lane, source
 from tunewatch.store.statements import Batch, known_pairs
 from tunewatch.store.whereabouts import (
     SOURCE_COLUMNS,
@@ -50,14 +50,12 @@ class Sources:
         realm: str,
         *,
         backfill: float | Literal["none", "all"] | None = None,
-        renamed_from: str | None = None,
         realm_is_explicit: bool = False,
     ) -> SourceRow:
         """Return a source's row, made at first contact.
 
         `backfill` is seconds before first contact; the point in time it names is fixed
-        then and never moves. So is the realm, unless the configuration sets one. Raises
-        StoreUnusable if `renamed_from` names a source while another has the new name.
+        then and never moves. So is the realm, unless the configuration sets one.
         """
         now = self._clock.now()
         row = {
@@ -71,13 +69,17 @@ class Sources:
             "state": b"{}",
         }
         return await self._carrier.write(
-            partial(
-                _contact,
-                row=row,
-                renamed_from=renamed_from,
-                realm=realm if realm_is_explicit else None,
-            )
+            partial(_contact, row=row, realm=realm if realm_is_explicit else None)
         )
+
+    async def rename(self, former: Mapping[str, str]) -> Renamed:
+        """Give sources new names, all in one transaction; `former` is old by new name.
+
+        Whoever has the lease of a source loses it, so that nobody goes on under the old
+        name. Idempotent: a source knows the names it had. Raises StoreUnusable if
+        another source has the new name.
+        """
+        return await self._carrier.write(partial(rename_within, former=dict(former)))
 
     async def all(self) -> list[SourceRow]:
         """Return every source, by id."""
@@ -140,6 +142,15 @@ class Sources:
             )
         )
 
+    async def unfinished(self) -> set[str]:
+        """Return the names of the sources that have jobs which are not settled."""
+        is_one = job.c.source_id == source.c.id
+        open_jobs = select(literal(1)).where(is_one, ~job.c.settled, ~job.c.removed)
+        found = select(source.c.name).where(open_jobs.exists())
+        return await self._carrier.read(
+            lambda connection: set(connection.execute(found).scalars())
+        )
+
     async def orphans(self, configured: Sequence[str]) -> list[SourceRow]:
         """Return the sources that have jobs, lanes or events but no configuration."""
         rows = await self._carrier.read(_with_something)
@@ -164,16 +175,10 @@ def _seconds(backfill: float | Literal["none", "all"] | None) -> float:
 
 
 def _contact(
-    connection: Connection,
-    row: dict[str, object],
-    renamed_from: str | None,
-    realm: str | None,
+    connection: Connection, row: dict[str, object], realm: str | None
 ) -> SourceRow:
     by_name = select(*SOURCE_COLUMNS).where(source.c.name == row["name"])
     found = connection.execute(by_name).one_or_none()
-    if renamed_from is not None:
-        _rename(connection, renamed_from, str(row["name"]), is_taken=found is not None)
-        found = connection.execute(by_name).one_or_none()
     if found is None:
         batch = Batch(connection)
         # Another replica may make the same first contact at the same moment.
@@ -187,22 +192,6 @@ def _contact(
         )
         found = connection.execute(by_name).one()
     return SourceRow(*found)
-
-
-def _rename(connection: Connection, old: str, new: str, *, is_taken: bool) -> None:
-    row = connection.scalar(select(source.c.id).where(source.c.name == old))
-    if row is None:
-        return  # renamed at an earlier start
-    if is_taken:
-        raise StoreUnusable(
-            f"sources.{new} is renamed_from {old!r}, but a source {new!r} already has "
-            f"a state of its own: remove renamed_from, or choose another name"
-        )
-    # Waits for whoever writes under the old name, and keeps others from starting to.
-    connection.execute(
-        select(lease.c.token).where(lease.c.source_id == row).with_for_update()
-    )
-    connection.execute(update(source).where(source.c.id == row).values(name=new))
 
 
 def _save(

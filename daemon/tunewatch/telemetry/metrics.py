@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -28,6 +28,8 @@ from tunewatch.telemetry.families import (
     PollFamilies,
     ProcessFamilies,
 )
+from tunewatch.telemetry.inbound import INBOUND, InboundFamilies
+from tunewatch.telemetry.known import PROJECTS, KnownFamilies
 from tunewatch.telemetry.lag import LoopLag
 
 
@@ -67,6 +69,8 @@ class Telemetry:
         self._calls = CallFamilies(self.registry)
         self._plugins = PluginFamilies(self.registry)
         self._process = ProcessFamilies(self.registry)
+        self._inbound = InboundFamilies(self.registry)
+        self._known = KnownFamilies(self.registry)
         self._process.lag.set_function(self.lag.worst)
         self._process.build.labels(version, revision, platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)
@@ -121,6 +125,30 @@ class Telemetry:
         self._polls.lease.labels(source).set(int(held))
         if not held:
             self.jobs_tracked(source, 0)
+
+    def source_named(
+        self, source: str, *, kind: str, title: str = "", organization: str = ""
+    ) -> None:
+        """Say what a source is called; a title may change."""
+        self._known.name(source, kind, title, organization)
+
+    def source_gone(self, source: str) -> None:
+        """Say that a source is there no more; its totals stay."""
+        self._known.forget(source)
+
+    def organization(self, name: str, *, up: bool, projects: Mapping[str, int]) -> None:
+        """Say how an organisation is; `projects` counts them by `PROJECTS`."""
+        self._known.up.labels(name).set(int(up))
+        for state in PROJECTS:
+            self._known.projects.labels(name, state).set(projects.get(state, 0))
+
+    def webhooks_born(self, source: str) -> None:
+        """Let the totals of a source that takes webhooks begin at 0."""
+        self._inbound.born(source)
+
+    def webhook_came(self, source: str, outcome: str) -> None:
+        """Count a webhook of a provider; `outcome` is one of `INBOUND`."""
+        self._inbound.total.labels(source, _closed(outcome, INBOUND)).inc()
 
     # --- plugins: what dispatch tells --------------------------------------------
 

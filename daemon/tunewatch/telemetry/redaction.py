@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote, urlsplit
 
 from tunewatch.settings import Secret
@@ -23,8 +23,12 @@ _VALUES = re.compile(r"^(.*?)(DETAIL:|\[parameters:|\[SQL:).*$", re.MULTILINE)
 class Redactor:
     """Replaces every value that the secrets have, or lately had, by `***`."""
 
-    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+    def __init__(
+        self, secrets: Iterable[Secret] = (), *, later: Sequence[Secret] = ()
+    ) -> None:
+        """`later` may become more at any time: secrets that are found meanwhile."""
         self._secrets = list(secrets)
+        self._later = later
         self._seen: list[tuple[str, ...]] = []
         self._needles: list[bytes] = []
 
@@ -40,7 +44,7 @@ class Redactor:
         return line
 
     def _current(self) -> list[bytes]:
-        seen = [secret.known() for secret in self._secrets]
+        seen = [secret.known() for secret in (*self._secrets, *self._later)]
         if seen != self._seen:
             forms = {
                 form for known in seen for value in known for form in _forms(value)

@@ -71,8 +71,9 @@ class SimulatedApi:
         self.files = Files(dialect)
         self.rules: list[Rule] = []
         self.before_each: list[Callable[[float], None]] = []
+        self.admin_keys: set[str] = set()
         self._made = 0
-        self.projects.project("default", (DEFAULT_KEY,))
+        self.projects.project("default", (DEFAULT_KEY,)).is_listed = False
 
     @asynccontextmanager
     async def serve(
@@ -107,6 +108,30 @@ class SimulatedApi:
     def rotate_key(self, old: str, new: str) -> None:
         """Revoke a key and let a new one see what it saw. Raises LookupError."""
         self.projects.rotate(old, new)
+
+    # The organisation, as its administrators see it
+
+    def add_admin_key(self, key: str) -> None:
+        """Let a key list the projects; it sees no job."""
+        self.admin_keys.add(key)
+
+    def found_project(
+        self, name: str, keys: Iterable[str] = (), *, title: str = ""
+    ) -> Project:
+        """Return a project that is made now and listed under a title."""
+        project = self.projects.project(name, keys)
+        project.title = title
+        project.created_at = self.clock.stamp(self.clock.now())
+        return project
+
+    def archive_project(self, name: str) -> None:
+        """Archive a project: its keys are refused from now on. Raises LookupError."""
+        project = next((one for one in self.projects if one.name == name), None)
+        if project is None:
+            raise LookupError(f"no project {name!r} was made")
+        project.archived_at = self.clock.stamp(self.clock.now())
+        for key in list(project.keys):
+            self.projects.revoke(key)
 
     # Jobs that follow a script
 

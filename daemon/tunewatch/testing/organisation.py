@@ -94,21 +94,37 @@ PROJECT_KEYS: dict[str, str] = {
 """The key of each project."""
 
 
+ADMIN_KEY = "sk-admin-simulated"
+"""The key that lists the projects and sees no job."""
+
+
 class Organisation:
     """Fills a simulated API with the jobs of a small company.
 
     Each project has its own key (`PROJECT_KEYS`); with `keys` given, every one of
-    them sees one project that holds everything.
+    them sees one project that holds everything. With `projects`, the company has so
+    many of them, which train in turn; `project_keys` has each one's key by its id.
     """
 
     def __init__(
-        self, *, seed: int = 0, jobs_per_hour: float = 6.0, keys: tuple[str, ...] = ()
+        self,
+        *,
+        seed: int = 0,
+        jobs_per_hour: float = 6.0,
+        keys: tuple[str, ...] = (),
+        projects: int = 0,
     ) -> None:
         self._chance = random.Random(f"organisation:{seed}")
         self._every = _HOUR / jobs_per_hour if jobs_per_hour > 0 else float("inf")
         self._keys = keys
         self._next = float("inf")
         self._ticket = 1200
+        self._added = 0
+        self._many = tuple(
+            f"{FAMILIES[number % len(FAMILIES)].pattern.project}-{number + 1:03}"
+            for number in range(projects)
+        )
+        self.project_keys: dict[str, str] = {}
         self.opening: dict[str, ServedJob] = {}  #: the first act, by what happens
 
     def move_into(self, api: SimulatedApi, *, past: int = 12) -> None:
@@ -127,15 +143,23 @@ class Organisation:
         api.before_each.append(self._arrive)
 
     def _open_projects(self) -> None:
-        for project, key in PROJECT_KEYS.items():
-            if not self._keys:
-                self._api.project(project, (key,))
+        self._api.add_admin_key(ADMIN_KEY)
         if self._keys:
             self._api.project("everything", self._keys)
+            return
+        for name in self._many or PROJECT_KEYS:
+            key = PROJECT_KEYS.get(name, f"sk-simulated-{name}")
+            title = name.replace("-", " ").capitalize()
+            project = self._api.found_project(name, (key,), title=title)
+            self.project_keys[project.id] = key
 
     def _add(self, script: Script, *, start: float) -> ServedJob:
         if self._keys:
             script = replace(script, project="everything")
+        elif self._many:
+            project = self._many[self._added % len(self._many)]
+            script = replace(script, project=project)
+        self._added += 1
         return self._api.add_job(script, start=start)
 
     def _act(self, now: float) -> None:

@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tunewatch.testing.ids import token
 from tunewatch.testing.served import ServedJob
 
 
@@ -24,8 +25,19 @@ class Project:
 
     name: str
     keys: set[str] = field(default_factory=set)
+    title: str = ""  #: what people call it; "": the same as its name
+    created_at: int = 0
+    archived_at: int | None = None
+    is_listed: bool = True  #: whether administrators see it
     _jobs: list[ServedJob] = field(default_factory=list)  # oldest first
     _by_id: dict[str, ServedJob] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Its id, by which the organisation lists it."""
+        if self.name.startswith("proj_"):
+            return self.name
+        return f"proj_{token('project', self.name)}"
 
     def put(self, jobs: Iterable[ServedJob], *, number: int) -> None:
         """Take jobs in; their numbers, from this one on, break ties."""

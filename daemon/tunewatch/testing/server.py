@@ -7,7 +7,7 @@ business. It listens on loopback only.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from tunewatch.testing.administration import ROOT, Administration
 from tunewatch.testing.answers import Answer, Problem
 from tunewatch.testing.delivery import deliver
 from tunewatch.testing.doors import Shown, door_of, request_number
@@ -75,6 +76,7 @@ class Front:
 
     def __post_init__(self) -> None:
         self._endpoints = Endpoints(self.api)
+        self._administration = Administration(self.api)
         self._door = door_of(self.api.dialect)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -122,17 +124,17 @@ class Front:
         if fault is not None and fault.answer is not None:
             return fault.answer
         path = self._door.inner(noted.path, noted.query)
+        if path[:1] == (ROOT,):
+            query = _heeded(noted.query, fault)
+            return self._administration.answer(noted.method, path, query, noted.key)
         project = self._admitted(noted)
         for arrive in self.api.before_each:
             arrive(noted.simulated)
-        query = dict(noted.query)
-        if fault is not None and fault.first_page:
-            query.pop("after", None)
         asked = Asked(
             project=project,
             method=noted.method,
             path=path,
-            query=query,
+            query=_heeded(noted.query, fault),
             body=body,
             now=noted.simulated,
             ascending=fault is not None and fault.ascending,
@@ -170,3 +172,9 @@ class Front:
             "x-ratelimit-remaining-requests": str(int(left)),
             "x-ratelimit-reset-requests": f"{missing * 60 / self._per_minute:.3f}s",
         }
+
+
+def _heeded(query: Mapping[str, str], fault: Fault | None) -> dict[str, str]:
+    """Return what of a query is heeded."""
+    is_first = fault is not None and fault.first_page
+    return {k: v for k, v in query.items() if not (is_first and k == "after")}

@@ -1,7 +1,8 @@
-"""Standard Webhooks signatures, from the receiver's side.
+"""Standard Webhooks signatures, from the other side: the receiver's and the provider's.
 
-Written apart from what the daemon signs with, so that the two check each other. Knows
-no HTTP beyond the names of three headers. Public keys need the package cryptography.
+Written apart from what the daemon signs and verifies with, so that the two check each
+other. Knows no HTTP beyond the names of three headers. Public keys need the package
+cryptography.
 """
 
 from __future__ import annotations
@@ -13,6 +14,20 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 
 _TOLERANCE = 300.0  # seconds between a signature's time and ours
+
+
+def signed(ident: str, body: bytes, *, secret: str, now: float) -> dict[str, str]:
+    """Return the headers that sign a body. Raises ValueError for what is no secret."""
+    stamp = str(int(now))
+    content = b"%b.%b.%b" % (ident.encode(), stamp.encode(), body)
+    digest = hmac.new(
+        _decoded(secret.removeprefix("whsec_")), content, hashlib.sha256
+    ).digest()
+    return {
+        "webhook-id": ident,
+        "webhook-timestamp": stamp,
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
 
 
 def signature_problem(
@@ -32,13 +47,13 @@ def signature_problem(
         return "webhook-timestamp is not a whole number"
     if abs(now - int(stamp)) > _TOLERANCE:
         return "webhook-timestamp is more than 5 minutes away"
-    signed = b"%b.%b.%b" % (ident.encode(), stamp.encode(), body)
+    content = b"%b.%b.%b" % (ident.encode(), stamp.encode(), body)
     given = [part.partition(",") for part in signatures.split()]
     for secret in secrets:
         if secret.startswith("whpk_"):
-            version, is_good = "v1a", _by_public_key(secret, signed)
+            version, is_good = "v1a", _by_public_key(secret, content)
         else:
-            version, is_good = "v1", _by_shared_key(secret, signed)
+            version, is_good = "v1", _by_shared_key(secret, content)
         if any(is_good(value) for kind, _, value in given if kind == version):
             return None
     return "no signature matches"

@@ -1,10 +1,12 @@
-"""The HTTP server: probes, what views answer, and the operator API.
+"""The HTTP server: probes, views, the operator API, and the way in for webhooks.
 
-Knows no source and no plugin by name; how the process is comes through `Health`.
+Knows no source and no plugin by name; how the process is comes through `Health`, and
+what a webhook means is decided behind `Hooks`.
 """
 
 from tunewatch.api.answers import PartState
 from tunewatch.web.health import Health, Readiness
+from tunewatch.web.hooks import Heard, Hooks
 from tunewatch.web.problems import problem
 from tunewatch.web.server import CannotListen, serving
 from tunewatch.web.v1 import Api, Backing
@@ -14,6 +16,8 @@ __all__ = [
     "Backing",
     "CannotListen",
     "Health",
+    "Heard",
+    "Hooks",
     "PartState",
     "Readiness",
     "problem",

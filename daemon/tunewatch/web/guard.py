@@ -38,14 +38,14 @@ class Guard:
 
     def refusal(self, request: web.Request) -> web.Response | None:
         """Return the answer to a request that is not let through, else None."""
+        if request.path.startswith(OPEN_PREFIX):
+            return None  # a proxy in front hands on the name that the provider knows
         if self._address.is_loopback and not self._is_our_host(request):
             return problem(
                 403,
                 "this server answers to localhost and loopback addresses only; the "
                 "Host header names another one",
             )
-        if request.path.startswith(OPEN_PREFIX):
-            return None
         if _is_of_another_site(request):
             return problem(403, "pages of other sites may not ask this server")
         if request.path in OPEN:

@@ -18,6 +18,7 @@ class Readiness(Struct, frozen=True, kw_only=True):
     store: PartState | None = None
     sources: Mapping[str, PartState] = field(default_factory=dict)
     plugins: Mapping[str, PartState] = field(default_factory=dict)
+    organizations: Mapping[str, PartState] = field(default_factory=dict)
 
 
 class Health(Protocol):

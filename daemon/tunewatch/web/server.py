@@ -21,6 +21,7 @@ from tunewatch.plugin import Answer, Route
 from tunewatch.web.failures import Failures
 from tunewatch.web.guard import Guard, Token
 from tunewatch.web.health import Health
+from tunewatch.web.hooks import PATH, Hooks, hook_handler
 from tunewatch.web.problems import problem
 from tunewatch.web.v1 import Api
 
@@ -57,13 +58,15 @@ async def serving(
     token: Token | None = None,
     api: Api | None = None,
     failures: Failures | None = None,
+    hooks: Hooks | None = None,
     idle: float = IDLE,
     slowest: float = SLOWEST,
 ) -> AsyncIterator[Address]:
     """Serve while open; yields the address it is bound to.
 
     `views` are the routes of views, looked at for each request: they may become more;
-    `token` returns the operator's token as it is now; `api` answers the operator.
+    `token` returns the operator's token as it is now; `api` answers the operator,
+    `hooks` takes webhooks.
     `failures` counts wrong tokens; `idle` and `slowest` are limits in seconds. Raises
     CannotListen.
     """
@@ -75,6 +78,8 @@ async def serving(
     app.router.add_get("/readyz", _readyz(health))
     if api is not None:
         api.attach(app)
+    if hooks is not None:
+        app.router.add_route("*", PATH, hook_handler(hooks, slowest=slowest))
     app.router.add_route("*", "/{path:.*}", _views(views, slowest))
     runner = web.AppRunner(
         app,

@@ -6,11 +6,21 @@ source is opened.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tunewatch.sources.contract import Source, SourceContext, SourceKind
+from tunewatch.sources.contract import (
+    Organizing,
+    Projects,
+    Source,
+    SourceContext,
+    SourceKind,
+)
 from tunewatch.sources.openai.settings import OpenAISettings
+from tunewatch.sources.openai.webhooks import WEBHOOKS
+
+_PROJECT = re.compile(r"proj_[A-Za-z0-9_-]+")
 
 
 @asynccontextmanager
@@ -23,7 +33,27 @@ async def open_source(
     yield OpenAISource(settings, context, now=context.now)
 
 
-SOURCE = SourceKind(settings=OpenAISettings, open=open_source)
+@asynccontextmanager
+async def open_projects(
+    settings: OpenAISettings, context: SourceContext
+) -> AsyncIterator[Projects]:
+    """Open a view of an organisation. It closes nothing: the HTTP client is lent."""
+    from tunewatch.sources.openai.projects import OpenAIProjects
+
+    yield OpenAIProjects(settings, context, now=context.now)
+
+
+def is_project(name: str) -> bool:
+    """Whether a text may be the id of a project."""
+    return _PROJECT.fullmatch(name) is not None
+
+
+SOURCE = SourceKind(
+    settings=OpenAISettings,
+    open=open_source,
+    webhooks=WEBHOOKS,
+    organizing=Organizing(open=open_projects, is_project=is_project),
+)
 """What the entry point `openai` names."""
 
 __all__ = ["SOURCE", "OpenAISettings", "open_source"]

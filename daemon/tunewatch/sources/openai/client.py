@@ -17,7 +17,7 @@ from tunewatch.sources.openai.settings import OpenAISettings
 from tunewatch.sources.openai.surface import TIMEOUT, USER_AGENT, Surface, lent_http
 
 
-class _Client(AsyncOpenAI):
+class Client(AsyncOpenAI):
     """The client without what it takes from the environment or tells of the machine."""
 
     @property
@@ -43,7 +43,7 @@ class OpenAISource(Surface):
         now: Callable[[], float] = time.time,
     ) -> None:
         credential = Credential.of(context.secret)
-        client = _Client(
+        client = Client(
             api_key=credential,
             base_url=settings.base_url,
             http_client=lent_http(context),
