@@ -226,6 +226,18 @@ def test_a_job_that_nobody_knows_is_a_usage_error(stocked):
     assert "there is no job ftjob-nope" in done.err
 
 
+@pytest.mark.parametrize("command", ["jobs", "events"])
+def test_a_source_that_there_is_not_is_told_with_what_was_meant(stocked, command):
+    done = stocked(command, "--source", "reserch")
+    assert done.code == 2
+    assert "there is no source reserch; did you mean research?" in done.err
+
+
+def test_a_source_without_jobs_of_that_sort_has_none(stocked):
+    done = stocked("jobs", "--source", "other", "--status", "failed")
+    assert (done.code, len(done.out.splitlines())) == (0, 1)
+
+
 def test_a_job_known_to_two_realms_asks_for_the_source(stocked):
     for command in ("show", "best"):
         done = stocked(command, "ftjob-twin")

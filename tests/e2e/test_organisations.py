@@ -130,6 +130,9 @@ async def test_sixty_projects_are_watched_and_those_without_a_key_are_told(scene
         assert any('title="The team-00"' in name for name in infos)
         assert all('organization="acme"' in name for name in infos)
         assert series['tunewatch_organization_up{organization="acme"}'] == 1
+        assert series['tunewatch_api_requests_total{endpoint="projects"}'] >= 1
+        refused = 'endpoint="projects",reason="refused"'
+        assert series[f"tunewatch_api_requests_failed_total{{{refused}}}"] == 0
         counted = 'tunewatch_organization_projects{organization="acme",state="%s"}'
         assert series[counted % "watched"] == 57
         assert series[counted % "no_key"] == 3

@@ -183,7 +183,7 @@ class _Daemon:
             self._telemetry.plugin_asked(name, gate.is_taking, partial(_state, gate))
         for name, source in self._settings.sources.items():
             self._telemetry.source_named(name, kind=source.kind)
-        self._overseeing.check()
+        self._overseeing.born()
         self._announcements.listen(self._settings.sources.values())
         for doubt in self._settings.doubts:
             _log.warning("config.doubt", key=doubt.key, reason=doubt.text)

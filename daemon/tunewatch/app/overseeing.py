@@ -36,10 +36,12 @@ class Overseeing:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _over: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def check(self) -> None:
-        """Raise ConfigError for an organisation of a kind that has none."""
+    def born(self) -> None:
+        """Let totals begin at 0. Raises ConfigError for a kind without projects."""
         for one in self.settings.organizations.values():
             organizing_of(one)
+        if self.settings.organizations:
+            self.telemetry.organizations_born()
 
     async def begin(self, tasks: asyncio.TaskGroup, parts: Parts, http: object) -> None:
         """Begin; return once each has decided a first time what is watched."""

@@ -45,10 +45,8 @@ def expect_plugin(settings: Settings, name: str) -> None:
 
 def expect_name(known_names: Collection[str], name: str) -> None:
     """Raise Quit, with the closest known name, unless a plugin is called so."""
-    from tunewatch.settings import closest
+    from tunewatch.settings import hint
 
     if name not in known_names:
-        meant = closest(name, known_names)
-        known = ", ".join(known_names)
-        hint = f"did you mean {meant}?" if meant else f"configured are {known}"
-        raise Quit(USAGE, f"there is no plugin {name} in the configuration; {hint}")
+        hinted = hint(name, known_names, otherwise="configured are")
+        raise Quit(USAGE, f"there is no plugin {name} in the configuration; {hinted}")

@@ -20,7 +20,7 @@ from tunewatch.cli.options import (
     source_option,
     where_options,
 )
-from tunewatch.cli.reading import opened
+from tunewatch.cli.reading import expect_source, opened
 from tunewatch.events import decode
 
 NEWEST = 50
@@ -90,6 +90,8 @@ async def _run(
         first = await (_newest if asked.since is None else _since)(
             reading, asked, limit
         )
+        if not first.bodies:
+            await expect_source(reading, asked.source)
     printer.first(first.bodies, has_more=first.has_more)
     if first.has_more and not follow:
         _say("there are more: a higher --limit, or --since")

@@ -8,6 +8,7 @@ import click
 
 from tunewatch.api.answers import JobAnswer
 from tunewatch.api.asked import JobsAsked
+from tunewatch.api.reading import Reading
 from tunewatch.cli.options import (
     Where,
     metadata_option,
@@ -53,10 +54,17 @@ def command(
     **wanted: Any,
 ) -> None:
     """List fine-tuning jobs, newest first."""
-    from tunewatch.cli.reading import read, some_jobs
+    from tunewatch.cli.reading import expect_source, read, some_jobs
 
     asked = JobsAsked(metadata=pairs_of(pairs), **wanted)
-    found, following = read(where, lambda reading: some_jobs(reading, asked, limit))
+
+    async def ask(reading: Reading) -> tuple[list[JobAnswer], str | None]:
+        found, following = await some_jobs(reading, asked, limit)
+        if not found:
+            await expect_source(reading, asked.source)
+        return found, following
+
+    found, following = read(where, ask)
     if form != "table":
         more = {"has_more": following is not None, "next": following}
         return print_data({"data": found, **more}, form)

@@ -16,7 +16,9 @@ from msgspec.structs import replace
 from tunewatch.api.answers import JobAnswer
 from tunewatch.api.asked import MOST, JobsAsked
 from tunewatch.api.reading import Reading
+from tunewatch.cli.exits import USAGE, Quit
 from tunewatch.cli.options import Where
+from tunewatch.settings import hint
 
 T = TypeVar("T")
 
@@ -72,3 +74,15 @@ async def some_jobs(
         if page.next is None or len(found) == most:
             return found, page.next
         asked = replace(asked, after=page.next)
+
+
+async def expect_source(reading: Reading, name: str | None) -> None:
+    """Raise Quit for a source that there is not: nothing is no answer then.
+
+    To be asked when nothing was found, so that an answer costs no second question.
+    """
+    if name is not None:
+        known = [one.name for one in (await reading.sources()).data]
+        if name not in known:
+            hinted = hint(name, known, otherwise="known are")
+            raise Quit(USAGE, f"there is no source {name}; {hinted}")

@@ -136,6 +136,12 @@ class Telemetry:
         """Say that a source is there no more; its totals stay."""
         self._known.forget(source)
 
+    def organizations_born(self) -> None:
+        """Let the totals of listing projects begin at 0."""
+        self._calls.total.labels("projects")
+        for reason in FAULTS[:4]:
+            self._calls.failed.labels("projects", reason)
+
     def organization(self, name: str, *, up: bool, projects: Mapping[str, int]) -> None:
         """Say how an organisation is; `projects` counts them by `PROJECTS`."""
         self._known.up.labels(name).set(int(up))
