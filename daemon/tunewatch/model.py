@@ -94,6 +94,10 @@ class Job(Struct, frozen=True, kw_only=True):
         """The status as a member, `UNKNOWN` for a word we have not heard of."""
         return JobStatus(self.status)
 
+    def ended_before(self, moment: float) -> bool:
+        """Whether the provider says that the job ended before some unix seconds."""
+        return self.finished_at is not None and self.finished_at < moment
+
     @property
     def training_method(self) -> str:
         """`supervised`, `dpo`, `reinforcement` or the provider's own word.

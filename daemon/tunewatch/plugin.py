@@ -8,16 +8,40 @@ found, opened, retried or fed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+)
 
 from pydantic import BaseModel
 
+from tunewatch.counting import (
+    DURATION_BOUNDS,
+    ERROR_CODES,
+    METHODS,
+    counted_bucket,
+    counted_code,
+    counted_method,
+    root_model,
+)
 from tunewatch.events import Event
-from tunewatch.model import Job, Selection, Snapshot
+from tunewatch.glance import BestGlance, JobGlance, JobKind, JobRow, WindowPart
+from tunewatch.model import Snapshot
 from tunewatch.settings import Duration, Secret
 
 if TYPE_CHECKING:
@@ -154,28 +178,12 @@ class View(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRow:
-    """One job as an overview shows it: cheap to read for thousands of jobs."""
-
-    source: str
-    realm: str
-    job: Job
-    settled: bool
-    started_at: int | None  #: unix seconds when it was first seen running
-    status_changed_at: int | None  #: unix seconds
-    last_event_at: int | None  #: unix seconds of the newest API event
-    step: int | None  #: highest step seen
-    total_steps: int | None
-    latest: Mapping[str, float]  #: per metric, at the highest step that has it
-    selection: Selection | None
-    revision: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
     """A total that only grows, kept in the store: it survives restarts.
 
-    `name` is the metric's name without prefix and suffix (`jobs_finished`).
+    `name` is the metric's name without prefix and suffix (`jobs_finished`). A histogram
+    `x` is kept as `x_bucket`, each value only in the lowest bound `le` that holds it,
+    and `x_sum`; the bounds are `DURATION_BOUNDS` and `+Inf`.
     """
 
     name: str
@@ -193,13 +201,31 @@ class JobReader(Protocol):
     async def window(self, *, finished_within: float, limit: int) -> Sequence[JobRow]:
         """Return the jobs that are not settled, or ended at most so many seconds ago.
 
-        Failed jobs stay at least an hour. Newest first, at most `limit`.
-        Only sources whose lease this replica holds.
+        Failed jobs stay at least an hour. At most `limit`: those that go on first, and
+        newest first. Only sources whose lease this replica holds.
         """
         ...
 
+    def window_parts(
+        self, *, finished_within: float, limit: int
+    ) -> AsyncIterator[WindowPart]:
+        """Yield the same jobs some at a time, and of those beyond the limit the number.
+
+        For thousands of jobs: at a glance, only a part of them in memory at once, and
+        the event loop has its turn in between. Each part is as it is when it is read,
+        and if all jobs are within the limit they come in any order.
+        """
+        ...
+
+    async def sources(self) -> Sequence[str]:
+        """Return the names of the sources whose lease this replica holds."""
+        ...
+
     async def counts(self) -> Sequence[Count]:
-        """Return the totals that the store keeps across restarts, since it was made."""
+        """Return the totals that the store keeps across restarts, since it was made.
+
+        Only of sources whose lease this replica holds: each has one place to be shown.
+        """
         ...
 
 
@@ -240,13 +266,19 @@ class Plugin(Generic[SettingsT]):
 
 
 __all__ = [
+    "DURATION_BOUNDS",
+    "ERROR_CODES",
+    "METHODS",
     "Answer",
+    "BestGlance",
     "Clock",
     "Context",
     "Count",
     "Delivery",
     "Derived",
     "Duration",
+    "JobGlance",
+    "JobKind",
     "JobReader",
     "JobRow",
     "Pause",
@@ -261,4 +293,9 @@ __all__ = [
     "SettingsT",
     "Sink",
     "View",
+    "WindowPart",
+    "counted_bucket",
+    "counted_code",
+    "counted_method",
+    "root_model",
 ]

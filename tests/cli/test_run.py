@@ -134,7 +134,7 @@ async def test_metrics_of_a_running_daemon_hold_no_secret(
             health = await (await session.get(f"{base}/readyz")).text()
         process.send_signal(signal.SIGTERM)
         await process.communicate()
-    assert 'tunewatch_up{source="research"}' in metrics
+    assert 'tunewatch_polls_total{source="research"}' in metrics
     assert "research" in health
     assert KEY not in metrics + health
 

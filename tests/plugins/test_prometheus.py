@@ -121,7 +121,7 @@ async def test_names_of_a_job_are_on_its_info_only(tmp_path: Path):
     extra = {"info", "status", "best_checkpoint_value", "best_checkpoint_info"}
     for name, labels in found.samples:
         short = name.removeprefix("tunewatch_job_")
-        if is_of_a_job(name) and short not in extra:
+        if is_of_a_job(labels) and short not in extra:
             assert {key for key, _ in labels} == {"source", "job_id"}
     best = found.labels("tunewatch_job_best_checkpoint_info")[0]
     assert best["checkpoint_id"] == "ftckpt-200"
@@ -148,7 +148,7 @@ async def test_what_nobody_said_is_left_out_not_zero(tmp_path: Path):
         last_event_at=None,
     )
     found = await Scraper(tmp_path, row).scrape()
-    names = {name for name, _ in found.samples if is_of_a_job(name)}
+    names = {name for name, labels in found.samples if is_of_a_job(labels)}
     assert names == {"tunewatch_job_info", "tunewatch_job_status"}
 
 
@@ -247,7 +247,8 @@ def test_a_window_is_written_as_a_duration(written: str, seconds: float):
         {"window": 5},
         {"window": "-5s"},
         {"max_jobs": 0},
-        {"metadata_labels": ["a b", "a-b"]},
+        {"prices": {"gpt-4.1": -1}},
+        {"prices": {"gpt-4.1": "25 $"}},
         {"windows": "1h"},
     ],
 )

@@ -25,13 +25,6 @@ from support.scraping import (
 )
 from tunewatch.plugin import Count
 from tunewatch.telemetry import Telemetry
-from tunewatch_plugins.prometheus.exposition import is_openmetrics_wanted
-
-PROMETHEUS_2_42 = (
-    "application/openmetrics-text;version=1.0.0,"
-    "application/openmetrics-text;version=0.0.1;q=0.75,"
-    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-)
 
 
 def daemons_own() -> CollectorRegistry:
@@ -62,39 +55,6 @@ async def test_both_formats_say_the_same(tmp_path: Path):
     assert openmetrics.text.count("# EOF") == 1
     assert "# EOF" not in plain.text
     assert 'job_id="ftjob-1"} 0.3' in openmetrics.text, "the exemplar is lost"
-
-
-@pytest.mark.parametrize(
-    ("accept", "wanted"),
-    [
-        (PROMETHEUS_2_42, True),
-        ("application/openmetrics-text", True),
-        ("application/openmetrics-text; version=1.0.0; charset=utf-8", True),
-        (
-            "application/openmetrics-text;version=1.0.0;escaping=values,text/plain;q=0.5",
-            True,
-        ),
-        ("application/openmetrics-text;version=0.0.1", False),
-        ("application/openmetrics-text;version=2.0.0", False),
-        ("text/plain, application/openmetrics-text;q=0.5", False),
-        ("application/openmetrics-text;q=0", False),
-        ("application/openmetrics-text;q=nonsense", False),
-        ("text/html,*/*", False),
-        ("", False),
-    ],
-)
-def test_openmetrics_is_sent_to_those_who_prefer_it(accept: str, wanted: bool):
-    assert is_openmetrics_wanted(accept) is wanted
-
-
-async def test_the_content_type_names_the_format(tmp_path: Path):
-    metrics = Scraper(tmp_path).metrics
-    plain = await metrics.respond({})
-    assert plain.content_type == "text/plain; version=0.0.4; charset=utf-8"
-    other = await metrics.respond({"accept": PROMETHEUS_2_42})
-    assert other.content_type == (
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    )
 
 
 @pytest.mark.parametrize("rows", [0, 2])
@@ -163,7 +123,7 @@ async def test_the_daemon_as_it_is_uses_none_of_our_names(tmp_path: Path):
     with capture_logs() as said:
         for headers in ({}, OPENMETRICS):
             found = await scraper.scrape(headers)
-            assert found.one("tunewatch_up", source="research") == 0
+            assert found.one("tunewatch_lease_held", source="research") == 0
             names = [family.name for family in found.families]
             assert sorted(names) == sorted(set(names))
     assert said == []

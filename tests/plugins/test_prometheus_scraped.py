@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client import Counter as OwnCounter
 from support.job_rows import BEGAN, job_row, selection
 from support.prometheus_server import Prometheus, prometheus_server, served
 from support.readers import HandmadeJobs, lent_context
+from support.reference_tables import README, fenced
 from tunewatch.plugin import Count
 from tunewatch_plugins.prometheus import PLUGIN, Settings
 
@@ -114,6 +116,48 @@ async def test_a_finished_job_leaves_at_the_next_scrape_after_its_window(
     await prometheus.until(alert, lambda found: not found)
     steps = await prometheus.query("tunewatch_job_step")
     assert [labels["job_id"] for labels, _ in steps] == ["ftjob-2"]
+
+
+async def test_which_job_it_was_can_be_asked_of_prometheus(
+    prometheus: Prometheus, jobs: HandmadeJobs
+):
+    now = int(time.time())
+    end = {"created_at": now - 700, "finished_at": now - 100}
+    kind = {
+        "source": "research",
+        "status": "succeeded",
+        "base_model": "gpt-4o-mini-2024-07-18",
+        "method": "supervised",
+    }
+    jobs.rows = [job_row("ftjob-slow", "succeeded", job=end, started_at=now - 680)]
+    jobs.totals = [
+        Count(name="jobs_finished", labels={**kind, "error_code": ""}, value=1),
+        Count(
+            name="job_duration_seconds_bucket", labels={**kind, "le": "600"}, value=1
+        ),
+        Count(name="job_duration_seconds_sum", labels=kind, value=600),
+    ]
+    await prometheus.until(
+        'tunewatch_job_duration_seconds_bucket{le="600.0",status="succeeded"}',
+        lambda found: [value for _, value in found] == [1],
+    )
+    took = await prometheus.exemplars("tunewatch_job_duration_seconds_bucket")
+    assert took == [({"job_id": "ftjob-slow"}, 600)]
+    ends = await prometheus.exemplars("tunewatch_jobs_finished_total")
+    assert ends == [({"job_id": "ftjob-slow"}, 1)]
+    buckets = 'tunewatch_job_duration_seconds_bucket{status="succeeded"}'
+    (found,) = await prometheus.query(f"histogram_quantile(0.5, {buckets})")
+    assert 300 < found[1] <= 600
+
+
+async def test_prometheus_understands_the_questions_in_the_readme(
+    prometheus: Prometheus,
+):
+    (shown,) = fenced(README.read_text(), "promql")
+    questions = shown.splitlines()
+    assert len(questions) > 2
+    for question in questions:
+        await prometheus.query(question)
 
 
 async def test_the_first_failure_is_seen_as_an_increase_from_zero(

@@ -115,10 +115,13 @@ async def everything_hot(desk: Desk) -> None:
     await store.sources.tracked(source_id, decode_job)
     await store.sources.count_newer(source_id, JOBS - 10, 20)
     await store.carrier.read(lambda c: events_after(c, source_id, 100, limit=100))
-    await store.reads.window(finished_within=60.0, limit=100, now=desk.clock.now())
-    await store.reads.window(
-        finished_within=60.0, limit=100, now=desk.clock.now(), source_ids=[source_id]
-    )
+    now = desk.clock.now()
+    for source_ids in (None, [source_id]):
+        asked = {"finished_within": 60.0, "now": now, "source_ids": source_ids}
+        assert await store.reads.window(**asked, limit=100)
+        parts = store.reads.window_parts(**asked, limit=3)
+        assert [len(part.jobs) async for part in parts] == [3, 0]
+    await store.reads.counts([source_id])
     await store.reads.snapshot("research", "j7")
     await store.reads.find("j7", source="research")
     await store.reads.find("j7")

@@ -140,26 +140,6 @@ async def test_a_snapshot_holds_everything_of_one_revision(desk):
     assert await desk.store.reads.snapshot("nobody", "a") is None
 
 
-async def test_the_window_has_what_is_active_and_what_ended_lately(desk):
-    now = int(T0)
-    cases = {
-        "active": raw_job("active"),
-        "fresh": raw_job("fresh", "succeeded", finished_at=now - 60),
-        "old": raw_job("old", "succeeded", finished_at=now - 600),
-        "failed": raw_job("failed", "failed", finished_at=now - 600),
-        "ancient": raw_job("ancient", "failed", finished_at=now - 7200),
-    }
-    for job_id, raw in cases.items():
-        await desk.saw(job_id, raw=raw, silent=job_id != "active")
-    window = desk.store.reads.window
-    rows = await window(finished_within=300.0, limit=100, now=T0)
-    assert {row.job.id for row in rows} == {"active", "fresh", "failed"}
-    rows = await window(finished_within=300.0, limit=1, now=T0)
-    assert len(rows) == 1
-    rows = await window(finished_within=300.0, limit=9, now=T0, source_ids=[99])
-    assert rows == []
-
-
 async def choose(desk: Desk, job_id: str, decision: str) -> None:
     [found] = await desk.store.reads.find(job_id)
     data = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -50,6 +51,16 @@ class Prometheus:
             for s in data["result"]
         ]
 
+    async def exemplars(self, promql: str) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and value of each exemplar of the last hour or so."""
+        now = time.time()
+        data = await self.get(
+            "query_exemplars", query=promql, start=str(now - 4000), end=str(now + 60)
+        )
+        return [
+            (one["labels"], float(one["value"])) for s in data for one in s["exemplars"]
+        ]
+
     async def until(
         self, promql: str, holds: Callable[[list[tuple[dict[str, str], float]]], bool]
     ) -> list[tuple[dict[str, str], float]]:
@@ -93,6 +104,7 @@ async def prometheus_server(target: int, home: Path) -> AsyncIterator[Prometheus
             f"--config.file={config}",
             f"--storage.tsdb.path={home / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
+            "--enable-feature=exemplar-storage",
             stdout=log,
             stderr=log,
         )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry
 
+from tunewatch.glance import glance
 from tunewatch.model import Snapshot
-from tunewatch.plugin import Context, Count, JobRow
+from tunewatch.plugin import Context, Count, JobKind, JobReader, JobRow, WindowPart
+
+PART = 200
+"""Jobs that are handed out at once."""
 
 
 class HandmadeJobs:
@@ -19,6 +24,7 @@ class HandmadeJobs:
         self.snapshots: dict[tuple[str, str], Snapshot] = {}
         self.rows: Sequence[JobRow] = ()
         self.totals: Sequence[Count] = ()
+        self.names: Sequence[str] = ("research",)
         self.fault: Exception | None = None
         self.reads = 0
         self.windows: list[tuple[float, int]] = []
@@ -33,8 +39,29 @@ class HandmadeJobs:
             raise self.fault
         return self.rows[:limit]
 
+    async def window_parts(
+        self, *, finished_within: float, limit: int
+    ) -> AsyncIterator[WindowPart]:
+        await self.window(finished_within=finished_within, limit=limit)
+        rows = sorted(self.rows, key=lambda row: row.job.state.is_terminal)
+        for at in range(0, len(rows), PART):
+            part = rows[at : at + PART]
+            shown = max(0, min(len(part), limit - at))
+            yield WindowPart(
+                [glance(row) for row in part[:shown]],
+                Counter(_kind(row) for row in part[shown:]),
+            )
+
+    async def sources(self) -> Sequence[str]:
+        return self.names
+
     async def counts(self) -> Sequence[Count]:
         return self.totals
+
+
+def _kind(row: JobRow) -> JobKind:
+    job = row.job
+    return JobKind(row.source, job.status, job.model, job.training_method)
 
 
 class SteadyClock:
@@ -51,7 +78,7 @@ class SteadyClock:
 
 
 def lent_context(
-    jobs: HandmadeJobs,
+    jobs: JobReader,
     state_dir: Path,
     *,
     name: str = "under_test",

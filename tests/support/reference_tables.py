@@ -21,7 +21,6 @@ from tunewatch.api.operations import ACTIONS, OPERATIONS, SPECIAL
 from tunewatch.api.operations import ROOT as ROOT_PATH
 from tunewatch.cli.main import root
 from tunewatch.events import CATALOGUE, GROUPS, Common
-from tunewatch.plugin import Count
 from tunewatch.sources.contract import Call
 from tunewatch.telemetry import Telemetry
 from tunewatch_plugins.prometheus import Metrics, Settings
@@ -106,6 +105,11 @@ def families() -> list[Metric]:
     telemetry.webhooks_born("research")
     telemetry.source_named("research", kind="openai")
     telemetry.organization("acme", up=True, projects={})
+    telemetry.lease_held("research", held=True)
+    telemetry.reloaded(ok=True)
+    telemetry.configured("0" * 32)
+    telemetry.state_size(1)
+    telemetry.state_written()
     telemetry.poll_finished("research", "look", 0.1)
     telemetry.poll_interval("research", 15.0)
     telemetry.backlog("ops", 1, oldest=1.0)
@@ -118,9 +122,9 @@ def families() -> list[Metric]:
         job_row("ftjob-2", "succeeded", job={"finished_at": 9}),
         job_row("ftjob-3", latest=dict.fromkeys(_REWARDS, 0.5)),
     )
-    jobs.totals = (Count(name="events", labels={"source": "research"}, value=1),)
     context = lent_context(jobs, Path(), registry=telemetry.registry)
-    answer = asyncio.run(Metrics(Settings(), context).respond({}))
+    settings = Settings(prices={"gpt-4o-mini": 3})
+    answer = asyncio.run(Metrics(settings, context).respond({}))
     return list(text_string_to_metric_families(answer.body.decode()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,8 @@ class Scraper:
         return Scrape(answer.body, openmetrics=openmetrics)
 
 
-def is_of_a_job(name: str) -> bool:
-    return name.startswith("tunewatch_job_") and not name.endswith("_total")
+def is_of_a_job(labels: Iterable[tuple[str, str]]) -> bool:
+    return "job_id" in dict(labels)
 
 
 def finished(value: float, **labels: str) -> Count:

@@ -26,7 +26,8 @@ def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
 
 def test_every_total_of_what_is_configured_begins_at_zero(telemetry):
     telemetry.born(sources=["research"], plugins=["ops"])
-    assert value(telemetry, "up", source="research") == 0
+    assert value(telemetry, "lease_held", source="research") == 0
+    assert value(telemetry, "lease_transitions_total", source="research") == 0
     assert value(telemetry, "polls_total", source="research") == 0
     for reason in FAULTS:
         labels = {"source": "research", "reason": reason}
@@ -36,6 +37,7 @@ def test_every_total_of_what_is_configured_begins_at_zero(telemetry):
     assert value(telemetry, "plugin_dead_letters", plugin="ops") == 0
     assert value(telemetry, "plugin_dwell_seconds_count", plugin="ops") == 0
     assert value(telemetry, "api_requests_total", endpoint="jobs") == 0
+    assert value(telemetry, "api_malformed_items_total", endpoint="jobs") == 0
 
 
 def test_a_poll_that_works_and_one_that_fails_are_told_apart(telemetry):
@@ -79,6 +81,13 @@ def test_limits_are_shown_only_where_the_api_says_them(telemetry):
     assert value(telemetry, "api_requests_failed_total", **failed) == 1
 
 
+def test_items_that_cannot_be_read_are_counted_as_often_as_they_come(telemetry):
+    call = Call(endpoint="events", seconds=0.1, outcome="ok", malformed=3)
+    for _ in range(2):
+        telemetry.observe_call("research", call)
+    assert value(telemetry, "api_malformed_items_total", endpoint="events") == 6
+
+
 def test_deliveries_attempts_and_retries_are_counted_apart(telemetry):
     telemetry.attempted("ops", source="a", attempt=1, outcome="receiver", seconds=0.1)
     telemetry.attempted("ops", source="a", attempt=2, outcome="accepted", seconds=0.2)
@@ -109,6 +118,62 @@ def test_jobs_of_a_source_that_went_to_another_replica_are_not_ours(telemetry):
     assert value(telemetry, "jobs_tracked") == 4
 
 
+LIMITS = {"remaining_requests": 7, "limit_requests": 100, "reset_after": 2.5}
+OF_A_SOURCE = (
+    "up",
+    "poll_last_success_timestamp_seconds",
+    "poll_last_attempt_timestamp_seconds",
+    "poll_interval_seconds",
+    "api_ratelimit_remaining_requests",
+    "api_ratelimit_limit_requests",
+    "api_ratelimit_reset_timestamp_seconds",
+)
+
+
+def polled(telemetry: Telemetry) -> None:
+    telemetry.poll_finished("a", "discovery", 0.1)
+    telemetry.poll_interval("a", 15.0)
+    call = Call(endpoint="jobs", seconds=0.1, outcome="ok", **LIMITS)
+    telemetry.observe_call("a", call)
+
+
+def test_how_a_source_is_tells_only_the_replica_that_has_it(telemetry):
+    telemetry.born(sources=["a"])
+    assert value(telemetry, "up", source="a") is None
+    telemetry.lease_held("a", held=True)
+    assert value(telemetry, "up", source="a") == 0
+    polled(telemetry)
+    assert all(value(telemetry, name, source="a") for name in OF_A_SOURCE)
+    telemetry.lease_held("a", held=False)
+    assert value(telemetry, "lease_held", source="a") == 0
+    # What ends later than the lease did must not bring them back.
+    for _ in range(2):
+        assert [n for n in OF_A_SOURCE if value(telemetry, n, source="a")] == []
+        polled(telemetry)
+    # Counters stay: they would seem to have begun anew.
+    assert value(telemetry, "polls_total", source="a") == 3
+    telemetry.lease_held("a", held=True)
+    polled(telemetry)
+    assert value(telemetry, "up", source="a") == 1
+    assert value(telemetry, "lease_transitions_total", source="a") == 2
+
+
+def test_what_has_no_value_yet_is_not_there(telemetry):
+    late = (
+        "state_size_bytes",
+        "state_last_write_timestamp_seconds",
+        "config_hash",
+        "config_last_reload_success_timestamp_seconds",
+    )
+    assert [name for name in late if value(telemetry, name) is not None] == []
+    for _ in range(2):
+        telemetry.state_size(4096)
+        telemetry.state_written()
+        telemetry.configured("00000000002a" + "f" * 20)
+        telemetry.reloaded(ok=True)
+    assert [value(telemetry, name) for name in late] == [4096, NOW, 42, NOW]
+
+
 def test_a_failed_reload_keeps_the_time_of_the_last_good_one(telemetry):
     telemetry.reloaded(ok=True)
     telemetry.reloaded(ok=False)
@@ -119,6 +184,7 @@ def test_a_failed_reload_keeps_the_time_of_the_last_good_one(telemetry):
 
 def test_the_whole_can_be_scraped_and_every_help_is_a_sentence(telemetry):
     telemetry.born(sources=["a"], plugins=["b"])
+    telemetry.lease_held("a", held=True)
     text = generate_latest(telemetry.registry).decode()
     families = list(text_string_to_metric_families(text))
     ours = [family for family in families if family.name.startswith("tunewatch_")]

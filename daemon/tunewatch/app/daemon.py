@@ -36,7 +36,7 @@ from tunewatch.app.supervision import eternal
 from tunewatch.app.telling import tell
 from tunewatch.app.upkeep import LogBounds, Upkeep
 from tunewatch.clock import Clock, SystemClock, sleep_or
-from tunewatch.config import Address, Settings
+from tunewatch.config import Address, Settings, redacted
 from tunewatch.dispatch import Gate
 from tunewatch.host import Instance
 from tunewatch.plugin import Route
@@ -188,6 +188,7 @@ class _Daemon:
         for doubt in self._settings.doubts:
             _log.warning("config.doubt", key=doubt.key, reason=doubt.text)
         self._telemetry.reloaded(ok=True)
+        self._telemetry.configured(host.digest(redacted(self._settings)))
 
     async def _serve(self, stack: AsyncExitStack) -> Address:
         token = self._settings.daemon.api_token

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from tunewatch.clock import Clock
 from tunewatch.model import Snapshot
-from tunewatch.plugin import Count, JobRow
+from tunewatch.plugin import Count, JobRow, WindowPart
 from tunewatch.store.reads import Reader
 
 
@@ -32,6 +32,22 @@ class StoreJobReader:
             source_ids=self.held(),
         )
 
+    def window_parts(
+        self, *, finished_within: float, limit: int
+    ) -> AsyncIterator[WindowPart]:
+        """See `plugin.JobReader`."""
+        return self.reads.window_parts(
+            finished_within=finished_within,
+            limit=limit,
+            now=self.clock.now(),
+            source_ids=self.held(),
+        )
+
+    async def sources(self) -> Sequence[str]:
+        """See `plugin.JobReader`."""
+        held = set(self.held())
+        return [row.name for row in await self.reads.sources() if row.id in held]
+
     async def counts(self) -> Sequence[Count]:
         """See `plugin.JobReader`."""
-        return await self.reads.counts()
+        return await self.reads.counts(self.held())

@@ -145,8 +145,18 @@ class Upkeep:
         for name in self.parts.gates:
             self.telemetry.backlog(name, waiting[name], oldest=oldest.get(name))
             self.telemetry.dead_letters(name, letters[name])
-        if self.file is not None and self.file.exists():
-            self.telemetry.state_size(self.file.stat().st_size)
+        self.telemetry.state_size(await self._size())
+
+    async def _size(self) -> int:
+        """Return the bytes that the store takes."""
+        if self.file is None:
+            return await self.parts.store.reads.size()
+        size = 0
+        # The log beside the file is part of it until it is folded in, and goes then.
+        for path in (self.file, self.file.with_name(f"{self.file.name}-wal")):
+            with suppress(FileNotFoundError):
+                size += path.stat().st_size
+        return size
 
     async def forget(self) -> NoReturn:
         """Remove what is older than the retention, while our clock is right."""

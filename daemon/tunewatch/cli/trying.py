@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,7 @@ from tunewatch.config import Settings
 from tunewatch.events import Common, Event, ReceiverTried, encode, iso
 from tunewatch.host import Instance, instances
 from tunewatch.model import Snapshot
-from tunewatch.plugin import Context, Count, Delivery, JobRow, Refusal
+from tunewatch.plugin import Context, Count, Delivery, JobRow, Refusal, WindowPart
 from tunewatch.telemetry import Redactor
 
 OPENING = 30.0
@@ -127,6 +127,19 @@ class _NoJobs:
         finished_within: float,  # noqa: ARG002
         limit: int,  # noqa: ARG002
     ) -> Sequence[JobRow]:
+        """See `plugin.JobReader`."""
+        return ()
+
+    async def window_parts(
+        self,
+        *,
+        finished_within: float,  # noqa: ARG002
+        limit: int,  # noqa: ARG002
+    ) -> AsyncIterator[WindowPart]:
+        """See `plugin.JobReader`."""
+        yield WindowPart((), {})
+
+    async def sources(self) -> Sequence[str]:
         """See `plugin.JobReader`."""
         return ()
 

@@ -40,6 +40,7 @@ def remembered(
         last_event_at=_highest(
             [before.last_event_at, *(e.created_at or None for e in seen.entries)]
         ),
+        trained_tokens=max(before.trained_tokens, job.trained_tokens or 0),
     )
     if not seen.file_open:
         after = replace(after, files=files_read(before, seen))

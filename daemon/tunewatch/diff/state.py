@@ -36,6 +36,7 @@ class JobState(Struct, frozen=True, kw_only=True):
     started_at: int | None = None  #: unix seconds, first seen running
     status_changed_at: int | None = None  #: unix seconds
     last_event_at: int | None = None  #: unix seconds of the newest API event
+    trained_tokens: int = 0  #: the most that was said: totals take each only once
     files: tuple[str, ...] = ()  #: result files whose points are in
 
 

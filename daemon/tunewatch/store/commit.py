@@ -165,10 +165,12 @@ class _Round:
     def _tell(
         self, batch: Batch, changed: Sequence[tuple[Look, Changed]]
     ) -> dict[int, list[EventRef]]:
-        growth = Growth(self.held.source_id)
+        growth = Growth(self.connection, self.held.source_id)
         told: list[Draft] = []
         for look, row in changed:
-            count(growth, look.delta, row.job, since=self.holder.first_contact_at)
+            state = look.before.state if look.before else NEW
+            since = self.holder.first_contact_at
+            count(growth, look.delta, row.job, before=state, since=since)
             last = look.before.sequence if look.before else 0
             made, _ = drafts(look.delta.happenings, self._about(look, row), last)
             told += made

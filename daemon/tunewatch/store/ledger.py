@@ -5,17 +5,32 @@ Plain functions over a connection; writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Row,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    func,
+    select,
+    text,
+)
 
 from tunewatch.plugin import Count
 from tunewatch.store import schema
 from tunewatch.store.schema import counter, dead_letter, mark, source
 
 _labels = msgspec.json.Decoder(dict[str, str])
+_size = text(
+    "SELECT sum(pg_total_relation_size(oid)) FROM pg_class"
+    " WHERE relname = ANY (:names) AND relkind = 'r' AND pg_table_is_visible(oid)"
+).bindparams(bindparam("names", type_=ARRAY(Text)))
 
 
 IsWanted = Callable[[str, str, str], bool]
@@ -34,21 +49,35 @@ class Backlog(NamedTuple):
     dead_letters: int  #: open ones
 
 
-def counts(connection: Connection) -> list[Count]:
-    """See `reads.Reader.counts`."""
+def count_rows(
+    connection: Connection, source_ids: Sequence[int] | None
+) -> Sequence[Any]:
+    """Read what `counts` makes totals of."""
     statement = select(
-        source.c.name.label("source"), counter.c.name, counter.c.labels, counter.c.value
+        source.c.name, counter.c.name, counter.c.labels, counter.c.value
     ).join(source, source.c.id == counter.c.source_id)
+    if source_ids is not None:
+        statement = statement.where(counter.c.source_id.in_(source_ids))
+    order = (counter.c.name, source.c.name, counter.c.labels)
+    return connection.execute(statement.order_by(*order)).all()
+
+
+def counts(found: Sequence[Any]) -> list[Count]:
+    """See `reads.Reader.counts`."""
     return [
         Count(
-            name=row.name,
-            labels={"source": row.source, **_labels.decode(row.labels)},
-            value=row.value,
+            name=name,
+            labels={"source": of, **_labels.decode(labels)},
+            value=value,
         )
-        for row in connection.execute(
-            statement.order_by(counter.c.name, source.c.name, counter.c.labels)
-        )
+        for of, name, labels, value in found
     ]
+
+
+def size(connection: Connection) -> int:
+    """See `reads.Reader.size`."""
+    names = sorted(schema.metadata.tables)
+    return int(connection.scalar(_size, {"names": names}) or 0)
 
 
 def backlog(

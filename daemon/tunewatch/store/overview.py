@@ -5,19 +5,15 @@ Plain functions over a connection; writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, func, select
 
 from tunewatch.diff import JobState
-from tunewatch.model import Checkpoint, Job, JobStatus, MetricPoint, Selection, Snapshot
+from tunewatch.model import Checkpoint, Job, MetricPoint, Selection, Snapshot
 from tunewatch.plugin import JobRow
 from tunewatch.store.schema import checkpoint, job, point, source
-
-FAILED_STAYS = 3600.0
-"""s a failed job stays in the window, so that an alert can fire and resolve."""
 
 _views = msgspec.json.Decoder(Job)
 _states = msgspec.json.Decoder(JobState)
@@ -29,6 +25,7 @@ _metrics = msgspec.json.Decoder(dict[str, float])
 _overview = select(
     job.c.key,
     source.c.name.label("source"),
+    source.c.first_contact_at,
     job.c.realm,
     job.c.view,
     job.c.state,
@@ -77,13 +74,14 @@ def _realms(connection: Connection) -> list[str]:
     return realms
 
 
-def job_row(found: Row[Any]) -> JobRow:
+def job_row(found: Any) -> JobRow:
     """Return a job as an overview shows it."""
-    state = _states.decode(found.state)
+    state, said = _states.decode(found.state), _views.decode(found.view)
+    is_history = state.silent or said.ended_before(found.first_contact_at)
     return JobRow(
         source=found.source,
         realm=found.realm,
-        job=_views.decode(found.view),
+        job=said,
         settled=state.settled,
         started_at=state.started_at,
         status_changed_at=state.status_changed_at,
@@ -93,6 +91,7 @@ def job_row(found: Row[Any]) -> JobRow:
         latest={key: latest.value for key, latest in state.latest.items()},
         selection=_selection(found.selection),
         revision=found.revision,
+        is_counted=not is_history,
     )
 
 
@@ -117,36 +116,6 @@ def snapshot(connection: Connection, name: str, job_id: str) -> Snapshot | None:
         checkpoints=tuple(checkpoints(connection, found.key)),
         selection=_selection(found.selection),
     )
-
-
-def window(
-    connection: Connection,
-    *,
-    finished_within: float,
-    limit: int,
-    now: float,
-    source_ids: Sequence[int] | None,
-) -> list[JobRow]:
-    """See `reads.Reader.window`."""
-    cutoff = now - finished_within
-    failed = min(cutoff, now - FAILED_STAYS)
-    lately = and_(
-        job.c.ended_at >= int(failed),
-        job.c.settled,
-        or_(job.c.ended_at >= int(cutoff), job.c.status == JobStatus.FAILED.value),
-    )
-    found: dict[int, Row[Any]] = {}
-    # One question per index: together they would be a scan of all jobs. And sorted by
-    # an expression, or SQLite reads all jobs by age to spare itself the sorting.
-    newest_first = ((job.c.created_at + 0).desc(), job.c.key.desc())
-    for which in (~job.c.settled, lately):
-        statement = _overview.where(which)
-        if source_ids is not None:
-            statement = statement.where(job.c.source_id.in_(source_ids))
-        ordered = statement.order_by(*newest_first).limit(limit)
-        found.update({row.key: row for row in connection.execute(ordered)})
-    newest = sorted(found.values(), key=lambda row: (-row.created_at, -row.key))
-    return [job_row(row) for row in newest[:limit]]
 
 
 def points(

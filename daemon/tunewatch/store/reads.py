@@ -6,13 +6,14 @@ neutral form lies beside its raw item.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from tunewatch.model import Checkpoint, MetricPoint, Snapshot
-from tunewatch.plugin import Count, JobRow
+from tunewatch.plugin import Count, JobRow, WindowPart
 from tunewatch.store import (
     ledger,
     leftovers,
@@ -20,10 +21,12 @@ from tunewatch.store import (
     plugin_states,
     searching,
     told,
+    windows,
 )
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.deliveries import Deliveries
 from tunewatch.store.event_pages import EventPage, EventsWanted, page_of_events
+from tunewatch.store.glances import glances
 from tunewatch.store.ledger import Backlog, IsWanted
 from tunewatch.store.leftovers import LeftPlugin, LeftSource
 from tunewatch.store.plugin_states import PluginState
@@ -89,13 +92,53 @@ class Reader:
 
         `finished_within` is seconds before `now`; failed jobs stay at least an hour.
         """
-        return await self._read(
-            overview.window,
-            finished_within=finished_within,
-            limit=limit,
+        keys = await self._read(
+            windows.window,
             now=now,
+            finished_within=finished_within,
             source_ids=source_ids,
         )
+        found: list[JobRow] = []
+        for part in windows.parts(keys[:limit]):
+            found += await self._made(windows.job_rows, windows.rows, part)
+        return found
+
+    async def window_parts(
+        self,
+        *,
+        finished_within: float,
+        limit: int,
+        now: float,
+        source_ids: Sequence[int] | None = None,
+    ) -> AsyncIterator[WindowPart]:
+        """Yield the same jobs at a glance, and of those beyond the limit the number."""
+        keys = await self._read(
+            windows.window,
+            now=now,
+            finished_within=finished_within,
+            source_ids=source_ids,
+            enough=limit,
+        )
+        for part in windows.parts(keys[:limit]):
+            yield WindowPart(await self._made(glances, windows.rows, part), {})
+        for part in windows.parts(keys[limit:]):
+            counted = await self._made(windows.kinds, windows.views, part)
+            yield WindowPart((), counted)
+
+    async def _made(
+        self,
+        make: Callable[[Sequence[Any]], T],
+        fn: Callable[Concatenate[Connection, P], Sequence[Any]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Read rows and make something of them in a thread: in the reading one if any.
+
+        On PostgreSQL reading has none.
+        """
+        if self._carrier.dialect == "sqlite":
+            return await self._carrier.read(lambda c: make(fn(c, *args, **kwargs)))
+        return await asyncio.to_thread(make, await self._read(fn, *args, **kwargs))
 
     async def points(
         self, job_key: int, *, after: int = 0, limit: int | None = None
@@ -162,9 +205,16 @@ class Reader:
         """
         return await self._read(told.positions)
 
-    async def counts(self) -> list[Count]:
-        """Return the totals that survive restarts, with `source` among the labels."""
-        return await self._read(ledger.counts)
+    async def counts(self, source_ids: Sequence[int] | None = None) -> list[Count]:
+        """Return the totals that survive restarts, with `source` among the labels.
+
+        Of these sources, or of every source.
+        """
+        return await self._made(ledger.counts, ledger.count_rows, source_ids)
+
+    async def size(self) -> int:
+        """Return the bytes that the tables take. Only PostgreSQL knows."""
+        return await self._read(ledger.size)
 
     async def backlog(
         self, *, is_wanted: IsWanted | None = None, at_most: int = 10_000

@@ -5,52 +5,65 @@ Labels are bounded here, since a total once born is shown for ever.
 
 from __future__ import annotations
 
-import re
-
-from tunewatch.diff import Delta
-from tunewatch.events import JobDiscovered, JobStatusChanged
+from tunewatch.counting import counted_code, counted_method, root_model
+from tunewatch.diff import Delta, JobState
+from tunewatch.events import Happening, JobDiscovered, JobStatusChanged, status_type
 from tunewatch.model import Job
 from tunewatch.store.counters import Growth
+from tunewatch.store.unheard import unheard
 
-_CODE = re.compile(r"[a-z0-9_.-]{1,64}")
 
-
-def count(growth: Growth, delta: Delta, job: Job, *, since: float) -> None:
+def count(
+    growth: Growth, delta: Delta, job: Job, *, before: JobState, since: float
+) -> None:
     """Count what one observation tells of a job.
 
     A job that ended before `since` (unix seconds, first contact with its source) is
-    history: as a finished job it would alarm somebody about last year.
+    history: counted as an end it would alarm somebody about last year.
     """
     for happening in delta.happenings:
-        growth.add("events", {"type": happening.type})
-        payload = happening.payload
-        if isinstance(payload, JobDiscovered):
+        growth.add("events", {"type": _event_type(happening, job)})
+        if isinstance(happening.payload, JobDiscovered):
             growth.add("jobs_discovered", {})
-        elif isinstance(payload, JobStatusChanged):
-            growth.add("job_transitions", {"to": job.status})
-            if job.state.is_terminal and (job.finished_at or since) >= since:
-                growth.add("jobs_finished", _finished(job))
+    is_news = not job.ended_before(since)
+    if is_news and any(
+        isinstance(h.payload, JobStatusChanged) for h in delta.happenings
+    ):
+        growth.add("job_transitions", {"to": job.state.value})
+        if job.state.is_terminal:
+            _ended(growth, job, delta.after)
+    tokens = delta.after.trained_tokens - before.trained_tokens
+    if is_news and tokens > 0:
+        growth.add("trained_tokens", _kind(growth, job), tokens)
+    for kind in unheard(delta, job, before):
+        growth.add("unknown_values", {"kind": kind})
 
 
-def _finished(job: Job) -> dict[str, str]:
+def _event_type(happening: Happening, job: Job) -> str:
+    if isinstance(happening.payload, JobStatusChanged):
+        return status_type(job.state.value)
+    return happening.type
+
+
+def _ended(growth: Growth, job: Job, state: JobState) -> None:
+    ended = {"status": job.state.value, **_kind(growth, job)}
     code = job.error.code if job.error is not None else None
+    growth.add("jobs_finished", {**ended, "error_code": counted_code(code)})
+    if (took := _between(job.created_at, job.finished_at)) is not None:
+        growth.observe("job_duration_seconds", ended, took)
+    if (waited := _between(job.created_at, state.started_at)) is not None:
+        growth.observe("job_queue_seconds", ended, waited)
+
+
+def _kind(growth: Growth, job: Job) -> dict[str, str]:
     return {
-        "status": job.status,
-        "base_model": root_model(job.model),
-        "method": _bounded(job.training_method),
-        "error_code": _bounded(code),
+        "base_model": growth.model(root_model(job.model) or ""),
+        "method": counted_method(job.training_method),
     }
 
 
-def root_model(model: str | None) -> str:
-    """Return the model that training began with, through any fine-tuned ones."""
-    if not model:
-        return ""
-    parts = model.split(":")
-    return parts[1] if parts[0] == "ft" and len(parts) > 1 else model
-
-
-def _bounded(word: str | None) -> str:
-    if not word:
-        return ""
-    return word if _CODE.fullmatch(word) else "other"
+def _between(start: int | None, end: int | None) -> int | None:
+    """Return the seconds between, None where somebody did not say or clocks differ."""
+    if start is None or end is None or end < start:
+        return None
+    return end - start

@@ -5,6 +5,8 @@ Names, labels and reasons are part of the interface: within version 1 only addit
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 FAULTS = ("refused", "unavailable", "unreadable", "missing", "store", "lease", "other")
@@ -35,7 +37,7 @@ class PollFamilies:
         by_source = ("source",)
         self.up = Gauge(
             "tunewatch_up",
-            "Whether the last poll of the source worked.",
+            "Whether the last poll of the source worked; only where the source is.",
             by_source,
             registry=to,
         )
@@ -80,16 +82,27 @@ class PollFamilies:
             by_source,
             registry=to,
         )
+        self.taken = Counter(
+            "tunewatch_lease_transitions",
+            "How often this replica took the source.",
+            by_source,
+            registry=to,
+        )
 
     def born(self, source: str) -> None:
         """Let the totals of a source begin at 0."""
-        self.up.labels(source)
         self.total.labels(source)
         self.lease.labels(source)
+        self.taken.labels(source)
         for reason in FAULTS:
             self.failed.labels(source, reason)
         for phase in PHASES:
             self.duration.labels(source, phase)
+
+    def gone(self, source: str) -> None:
+        """Say nothing of how a source is: it lives elsewhere now."""
+        for metric in (self.up, self.success, self.attempt, self.interval):
+            metric.remove_by_labels({"source": source})
 
 
 class CallFamilies:
@@ -124,10 +137,23 @@ class CallFamilies:
             ("source",),
             registry=to,
         )
+        self.malformed = Counter(
+            "tunewatch_api_malformed_items",
+            "Items and rows of answers that could not be read and were left out, as "
+            "often as they came.",
+            ("endpoint",),
+            registry=to,
+        )
         for endpoint in ENDPOINTS:
             self.total.labels(endpoint)
+            self.malformed.labels(endpoint)
             for reason in FAULTS[:4]:
                 self.failed.labels(endpoint, reason)
+
+    def gone(self, source: str) -> None:
+        """Say nothing of the limits of a source that lives elsewhere now."""
+        for metric in (self.limit, self.remaining, self.reset):
+            metric.remove_by_labels({"source": source})
 
 
 class PluginFamilies:
@@ -202,6 +228,22 @@ class PluginFamilies:
             self.state.labels(plugin, state)
 
 
+class _Late:
+    """A gauge that is not there before it has a value: a 0 would be invented."""
+
+    def __init__(self, gauge: Gauge, to: CollectorRegistry) -> None:
+        self._gauge = gauge
+        self._to = to
+        self._is_there = False
+
+    def set(self, value: float) -> None:
+        """Show a value."""
+        self._gauge.set(value)
+        if not self._is_there:
+            self._to.register(self._gauge)
+            self._is_there = True
+
+
 class ProcessFamilies:
     """The process, its store and its configuration."""
 
@@ -209,20 +251,28 @@ class ProcessFamilies:
         def gauge(name: str, told: str, *labels: str) -> Gauge:
             return Gauge(f"tunewatch_{name}", told, labels, registry=to)
 
+        def late(name: str, told: str) -> Callable[[float], None]:
+            return _Late(Gauge(f"tunewatch_{name}", told, registry=None), to).set
+
         self.build = gauge(
             "build_info", "What runs.", "version", "revision", "python_version"
         )
         self.tracked = gauge("jobs_tracked", "Jobs that are not settled.")
-        self.size = gauge("state_size_bytes", "Bytes that the store takes.")
-        self.written = gauge(
+        self.size = late("state_size_bytes", "Bytes that the store takes.")
+        self.written = late(
             "state_last_write_timestamp_seconds",
             "When something was last committed, in unix seconds.",
+        )
+        self.hash = late(
+            "config_hash",
+            "A number that changes with the configuration, secrets aside; replicas "
+            "that differ are set differently.",
         )
         self.reload_ok = gauge(
             "config_last_reload_successful",
             "Whether the configuration could be used when it was last read.",
         )
-        self.reload_at = gauge(
+        self.reload_at = late(
             "config_last_reload_success_timestamp_seconds",
             "When the configuration was last read and could be used, in unix seconds.",
         )

@@ -20,6 +20,7 @@ class LoopLag:
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, float]] = deque()  # (when, lag), lags falling
+        self._worst = 0.0
 
     def noted(self, now: float, lag: float) -> None:
         """Take one measurement; `now` is the loop's time."""
@@ -28,10 +29,11 @@ class LoopLag:
         self._seen.append((now, lag))
         while self._seen[0][0] < now - WINDOW:
             self._seen.popleft()
+        self._worst = self._seen[0][1]
 
     def worst(self) -> float:
-        """Return the worst lag in the window."""
-        return self._seen[0][1] if self._seen else 0.0
+        """Return the worst lag in the window. May be asked in any thread."""
+        return self._worst
 
     async def watch(self, every: float = EVERY) -> NoReturn:
         """Measure until cancelled."""

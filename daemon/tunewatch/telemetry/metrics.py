@@ -46,6 +46,8 @@ class Request(Protocol):
     def limit_requests(self) -> int | None: ...  # noqa: D102 - the same
     @property
     def reset_after(self) -> float | None: ...  # noqa: D102 - the same
+    @property
+    def malformed(self) -> int: ...  # noqa: D102 - the same
 
 
 class Telemetry:
@@ -65,6 +67,7 @@ class Telemetry:
         self.lag = LoopLag()
         self._now = now
         self._tracked: dict[str, int] = {}
+        self._elsewhere: set[str] = set()
         self._polls = PollFamilies(self.registry)
         self._calls = CallFamilies(self.registry)
         self._plugins = PluginFamilies(self.registry)
@@ -90,6 +93,10 @@ class Telemetry:
         if call.outcome != "ok":
             reason = _closed(call.outcome, FAULTS)
             self._calls.failed.labels(call.endpoint, reason).inc()
+        if call.malformed:
+            self._calls.malformed.labels(call.endpoint).inc(call.malformed)
+        if source in self._elsewhere:
+            return  # the end of a call that outlived the lease
         if call.limit_requests is not None:
             self._calls.limit.labels(source).set(call.limit_requests)
         if call.remaining_requests is not None:
@@ -104,16 +111,19 @@ class Telemetry:
         polls = self._polls
         polls.total.labels(source).inc()
         polls.duration.labels(source, phase).observe(seconds)
-        polls.attempt.labels(source).set(self._now())
-        polls.up.labels(source).set(0 if fault else 1)
         if fault:
             polls.failed.labels(source, _closed(fault, FAULTS)).inc()
-        else:
+        if source in self._elsewhere:
+            return
+        polls.attempt.labels(source).set(self._now())
+        polls.up.labels(source).set(0 if fault else 1)
+        if not fault:
             polls.success.labels(source).set(self._now())
 
     def poll_interval(self, source: str, seconds: float) -> None:
         """Say how often a source is polled now."""
-        self._polls.interval.labels(source).set(seconds)
+        if source not in self._elsewhere:
+            self._polls.interval.labels(source).set(seconds)
 
     def jobs_tracked(self, source: str, count: int) -> None:
         """Say how many jobs of a source are not settled."""
@@ -121,10 +131,20 @@ class Telemetry:
         self._process.tracked.set(sum(self._tracked.values()))
 
     def lease_held(self, source: str, *, held: bool) -> None:
-        """Say whether this replica has the source."""
+        """Say whether this replica has the source; else nothing is told of how it is.
+
+        Two replicas that both tell would contradict each other.
+        """
         self._polls.lease.labels(source).set(int(held))
-        if not held:
+        if held:
+            self._elsewhere.discard(source)
+            self._polls.taken.labels(source).inc()
+            self._polls.up.labels(source)
+        else:
+            self._elsewhere.add(source)
             self.jobs_tracked(source, 0)
+            self._polls.gone(source)
+            self._calls.gone(source)
 
     def source_named(
         self, source: str, *, kind: str, title: str = "", organization: str = ""
@@ -230,15 +250,20 @@ class Telemetry:
         """Say how the last reading of the configuration went."""
         self._process.reload_ok.set(int(ok))
         if ok:
-            self._process.reload_at.set(self._now())
+            self._process.reload_at(self._now())
+
+    def configured(self, digest: str) -> None:
+        """Say what the configuration is, by a hash in hexadecimal digits."""
+        # More bits than that a float does not keep.
+        self._process.hash(int(digest[:12], 16))
 
     def state_size(self, count: float) -> None:
         """Say how many bytes the store takes."""
-        self._process.size.set(count)
+        self._process.size(count)
 
     def state_written(self) -> None:
         """Say that something was committed."""
-        self._process.written.set(self._now())
+        self._process.written(self._now())
 
 
 def _is_in(state: Callable[[], str], one: str) -> float:

@@ -6,15 +6,17 @@ Knows nothing of how the daemon reads its store.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry
 
+from tunewatch.glance import glance
 from tunewatch.model import Snapshot
-from tunewatch.plugin import Context, Count, JobRow
+from tunewatch.plugin import Context, Count, JobKind, JobRow, WindowPart
 
 
 @dataclass(slots=True)
@@ -37,6 +39,22 @@ class LentJobs:
         """See `plugin.JobReader`; `finished_within` is not looked at."""
         del finished_within
         return self.rows[:limit]
+
+    async def window_parts(
+        self, *, finished_within: float, limit: int
+    ) -> AsyncIterator[WindowPart]:
+        """See `plugin.JobReader`; all of it is one part."""
+        del finished_within
+        jobs = [glance(row) for row in self.rows]
+        hidden = (
+            JobKind(job.source, job.status, job.model, job.method)
+            for job in jobs[limit:]
+        )
+        yield WindowPart(jobs[:limit], Counter(hidden))
+
+    async def sources(self) -> Sequence[str]:
+        """See `plugin.JobReader`."""
+        return sorted({row.source for row in self.rows})
 
     async def counts(self) -> Sequence[Count]:
         """See `plugin.JobReader`."""

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from tunewatch.events import CheckpointSelected
-from tunewatch.model import finite
-from tunewatch.plugin import JobRow
-from tunewatch_plugins.prometheus.jobs import JobGauge, Part, more_labels
+from tunewatch.plugin import BestGlance, JobGlance
+from tunewatch_plugins.prometheus.jobs import JobGauge, Part, text
 
 _FROM = "from the event tunewatch.checkpoint.selected."
 
@@ -26,10 +21,9 @@ class BestValueSeries:
         """Return the samples of some jobs."""
         return "".join(
             [
-                f"{self.name}{labels}{more_labels({'metric': best['metric']})}}} "
-                f"{value!r}\n"
-                for labels, row in part
-                if (best := _best(row)) and (value := finite(best["value"])) is not None
+                f'{self.name}{labels},metric="{text(best.metric)}"}} {best.value!r}\n'
+                for job, labels in zip(part.jobs, part.labels, strict=True)
+                if (best := job.best) is not None and best.value is not None
             ]
         )
 
@@ -47,41 +41,31 @@ class BestInfoSeries:
         """Return the samples of some jobs."""
         return "".join(
             [
-                f"{self.name}{labels}{self._names(best)}}} 1\n"
-                for labels, row in part
-                if (best := _best(row))
+                f"{self.name}{labels}{_names(best)}}} 1\n"
+                for job, labels in zip(part.jobs, part.labels, strict=True)
+                if (best := job.best) is not None
             ]
         )
 
-    def _names(self, best: Mapping[str, Any]) -> str:
-        checkpoint = best["checkpoint"]
-        return more_labels(
-            {
-                "checkpoint_id": checkpoint["id"],
-                "checkpoint_model": checkpoint.get("fine_tuned_model_checkpoint"),
-                "decision": best["decision"],
-            }
-        )
+
+def _names(best: BestGlance) -> str:
+    return (
+        f',checkpoint_id="{text(best.checkpoint_id)}"'
+        f',checkpoint_model="{text(best.checkpoint_model)}"'
+        f',decision="{text(best.decision)}"'
+    )
 
 
-def _best(row: JobRow) -> Mapping[str, Any] | None:
-    """Return what was said of the best checkpoint, None if none is selected."""
-    selection = row.selection
-    if selection is None or selection.type != CheckpointSelected.TYPE:
+def _step(job: JobGlance) -> float | None:
+    best = job.best
+    return None if best is None else best.step
+
+
+def _full_valid_loss(job: JobGlance) -> float | None:
+    best = job.best
+    if best is None or best.metric != "full_valid_loss":
         return None
-    return selection.data
-
-
-def _step(row: JobRow) -> float | None:
-    best = _best(row)
-    return None if best is None else finite(best["checkpoint"].get("step_number"))
-
-
-def _full_valid_loss(row: JobRow) -> float | None:
-    best = _best(row)
-    if best is None or best["metric"] != "full_valid_loss":
-        return None
-    return finite(best["value"])
+    return best.value
 
 
 BEST = (

@@ -1,4 +1,4 @@
-"""The two text formats of Prometheus: families, labels, numbers, negotiation.
+"""The two text formats of Prometheus: families, labels, numbers, exemplars.
 
 The library's renderer takes ten times as long for thousands of series, and on the event
 loop. Knows nothing of jobs.
@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
-
-OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 
 LARGEST = sys.float_info.max
 """Beyond it is nothing that Prometheus could read."""
+LONGEST_EXEMPLAR = 128
+"""Characters of an exemplar's label names and values together, by OpenMetrics."""
+
 _NOT_A_NAME = re.compile(r"[^a-zA-Z0-9_]")
 _TYPE_LINE = re.compile(rb"^# TYPE (\S+) ", re.MULTILINE)
 
 
 class Family(NamedTuple):
-    """A metric's name, kind and help, and its samples as text."""
+    """A metric's name, kind and help."""
 
     name: str  #: without `_total`
-    kind: Literal["gauge", "counter"]
+    kind: Literal["gauge", "counter", "histogram"]
     help: str
-    samples: list[bytes]
 
     def head(self, *, openmetrics: bool) -> bytes:
         """Return the lines before the samples."""
@@ -37,9 +36,17 @@ class Family(NamedTuple):
         return f"# HELP {name} {self.help}\n# TYPE {name} {self.kind}\n".encode()
 
 
-def gauge(name: str, help_text: str, value: float) -> Family:
-    """Return a family of one number without labels."""
-    return Family(name, "gauge", help_text, [f"{name} {value}\n".encode()])
+class Exemplar(NamedTuple):
+    """One job that a total counted."""
+
+    at: int  #: unix seconds
+    job_id: str
+    value: float = 1
+
+
+def gauge(name: str, help_text: str, value: float) -> tuple[Family, str]:
+    """Return a family of one number without labels, and its line."""
+    return Family(name, "gauge", help_text), f"{name} {value}\n"
 
 
 def is_number(value: float | None) -> bool:
@@ -62,7 +69,15 @@ def label_value(text: str) -> str:
 
 def labels(pairs: Iterable[tuple[str, str]]) -> str:
     """Return labels with names that are sound already, without the closing brace."""
-    return "{" + ",".join(f'{name}="{label_value(value)}"' for name, value in pairs)
+    return "{" + ",".join([f'{name}="{label_value(value)}"' for name, value in pairs])
+
+
+def exemplar_text(exemplar: Exemplar | None) -> str:
+    """Return what follows a sample's value; nothing if the id is too long for it."""
+    if exemplar is None or len("job_id" + exemplar.job_id) > LONGEST_EXEMPLAR:
+        return ""
+    who = labels([("job_id", exemplar.job_id)])
+    return f" # {who}}} {exemplar.value} {exemplar.at}"
 
 
 def encoded(text: str) -> bytes:
@@ -70,36 +85,7 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def is_openmetrics_wanted(accept: str) -> bool:
-    """Whether an `Accept` header prefers OpenMetrics 1 over the older text format."""
-    openmetrics = plain = 0.0
-    for name, parameters in _accepted(accept):
-        weight = _weight(parameters.get("q"))
-        version = parameters.get("version", "1.0.0")
-        if name == "application/openmetrics-text" and version == "1.0.0":
-            openmetrics = max(openmetrics, weight)
-        elif name == "text/plain":
-            plain = max(plain, weight)
-    return openmetrics > 0 and openmetrics >= plain
-
-
 def names_in(exposition: bytes) -> frozenset[str]:
     """Return the names of the families of a text, without `_total`."""
     found = _TYPE_LINE.findall(exposition)
     return frozenset(name.decode().removesuffix("_total") for name in found)
-
-
-def _accepted(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
-    for offer in accept.lower().split(","):
-        name, *parameters = (part.strip() for part in offer.split(";"))
-        pairs = (parameter.partition("=") for parameter in parameters)
-        yield name, {key.strip(): value.strip(' "') for key, _, value in pairs}
-
-
-def _weight(said: str | None) -> float:
-    if said is None:
-        return 1.0
-    try:
-        return float(said)
-    except ValueError:
-        return 0.0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
-from tunewatch.model import Job, finite
-from tunewatch.plugin import JobRow
-from tunewatch_plugins.prometheus.jobs import JobGauge
+from tunewatch.plugin import JobGlance
+from tunewatch_plugins.prometheus.jobs import JobGauge, state_of
 
 
-def _time(name: str, what: str, read: Callable[[JobRow], int | None]) -> JobGauge:
+def _time(name: str, what: str, read: Callable[[JobGlance], int | None]) -> JobGauge:
     help_text = f"{what}, unix seconds."
     return JobGauge(f"tunewatch_job_{name}_timestamp_seconds", help_text, read)
 
@@ -17,53 +17,43 @@ def _time(name: str, what: str, read: Callable[[JobRow], int | None]) -> JobGaug
 def _curve(name: str, key: str, what: str, *, also: str | None = None) -> JobGauge:
     """Show a metric's value at the highest step that has it."""
 
-    def read(row: JobRow) -> float | None:
-        value = row.latest.get(key)
-        return row.latest.get(also) if value is None and also else value
+    def read(job: JobGlance) -> float | None:
+        latest = job.latest
+        value = latest.get(key)
+        return latest.get(also) if value is None and also else value
 
     help_text = f"{what}, at the highest step that has it, API field {key}."
     return JobGauge(f"tunewatch_job_{name}", help_text, read)
 
 
-def _finished_at(row: JobRow) -> int | None:
-    if row.job.finished_at is not None or not row.job.state.is_terminal:
-        return row.job.finished_at
+def _finished_at(job: JobGlance) -> int | None:
+    if job.finished_at or not state_of(job.status).is_terminal:
+        return job.finished_at or None
     # Jobs that failed validation have none, and alerts compare with it.
-    return row.status_changed_at
+    return job.status_changed_at
 
 
-def _estimated_finish(row: JobRow) -> int | None:
+def _estimated_finish(job: JobGlance) -> int | None:
     # Azure leaves one behind that may be a month after the end.
-    return None if row.job.state.is_terminal else row.job.estimated_finish
+    return None if state_of(job.status).is_terminal else job.estimated_finish or None
 
 
-def _epoch(row: JobRow) -> float | None:
-    epochs = finite(_hyperparameter(row.job, "n_epochs"))
-    # -1 and "auto" leave it to the provider.
-    if epochs is None or epochs <= 0 or row.step is None or not row.total_steps:
+def _epoch(job: JobGlance) -> float | None:
+    if job.step is None or not job.total_steps or not job.n_epochs:
         return None
-    return row.step / row.total_steps * epochs
-
-
-def _hyperparameter(job: Job, name: str) -> object:
-    by_method = (job.method or {}).get(job.training_method)
-    if isinstance(by_method, dict):
-        nested = by_method.get("hyperparameters")
-        if isinstance(nested, dict) and name in nested:
-            return nested[name]
-    return (job.hyperparameters or {}).get(name)
+    return job.step * job.n_epochs / job.total_steps
 
 
 TIMES = (
     _time(
         "created",
         "When the job was created, API field created_at",
-        lambda row: row.job.created_at,
+        lambda job: job.created_at or None,  # an API may say 0 for nothing
     ),
     _time(
         "started",
         "When the job was first seen running, API field status",
-        lambda row: row.started_at,
+        attrgetter("started_at"),
     ),
     _time(
         "finished",
@@ -78,12 +68,12 @@ TIMES = (
     _time(
         "status_changed",
         "When the status last changed, API field status",
-        lambda row: row.status_changed_at,
+        attrgetter("status_changed_at"),
     ),
     _time(
         "last_event",
         "When the newest event of the job was made, API field created_at of events",
-        lambda row: row.last_event_at,
+        attrgetter("last_event_at"),
     ),
 )
 """Timestamps, never ages."""
@@ -92,12 +82,12 @@ PROGRESS = (
     JobGauge(
         "tunewatch_job_step",
         "Highest training step seen, API field step of events.",
-        lambda row: row.step,
+        attrgetter("step"),
     ),
     JobGauge(
         "tunewatch_job_expected_steps",
         "Training steps the job will take, API field total_steps of events.",
-        lambda row: row.total_steps,
+        attrgetter("total_steps"),
     ),
     JobGauge(
         "tunewatch_job_epoch",
@@ -106,8 +96,8 @@ PROGRESS = (
     ),
     JobGauge(
         "tunewatch_job_trained_tokens",
-        "Tokens trained on and billed, API field trained_tokens.",
-        lambda row: row.job.trained_tokens,
+        "Tokens trained on, API field trained_tokens.",
+        attrgetter("trained_tokens"),
     ),
 )
 """How far a job is."""

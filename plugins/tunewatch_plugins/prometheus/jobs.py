@@ -1,26 +1,27 @@
 """The shapes that series of single jobs come in: numbers, the status, names.
 
-One label string per job is made per answer and shared by all of its series. Which
-numbers there are is in `gauges`.
+What several series of a job need is found once per answer: its label string above all.
+Which numbers there are is in `gauges`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from tunewatch.model import JobStatus
-from tunewatch.plugin import JobRow
-from tunewatch_plugins.prometheus.exposition import (
-    LARGEST,
-    label_name,
-    label_value,
-    labels,
-)
-from tunewatch_plugins.prometheus.models import ShownModels
+from tunewatch.plugin import JobGlance
+from tunewatch_plugins.prometheus.exposition import label_value
 
-Part = Sequence[tuple[str, JobRow]]
-"""Jobs with their label strings, which lack the closing brace."""
+_STATES = {state.value: state for state in JobStatus}
+
+
+class Part(NamedTuple):
+    """Some jobs, and what is made of each once for all of its series."""
+
+    jobs: Sequence[JobGlance]
+    labels: Sequence[str]  #: of every series of a job, without the closing brace
+    states: Sequence[JobStatus]
 
 
 class JobSeries(Protocol):
@@ -41,19 +42,26 @@ class JobSeries(Protocol):
         ...
 
 
-def job_labels(row: JobRow) -> str:
-    """Return the labels that every series of a job has, without the closing brace."""
-    return labels((("source", row.source), ("job_id", row.job.id)))
+def state_of(status: str) -> JobStatus:
+    """Return the status that a word stands for, as `Job.state` does but faster."""
+    return _STATES.get(status, JobStatus.UNKNOWN)
 
 
-def more_labels(names: Mapping[str, Any]) -> str:
-    """Return further labels of a job's series; what is no text is empty."""
-    return "".join(
+def part_of(jobs: Sequence[JobGlance]) -> Part:
+    """Return jobs with what their series share."""
+    return Part(
+        jobs,
         [
-            f',{name}="{label_value(value) if isinstance(value, str) else ""}"'
-            for name, value in names.items()
-        ]
+            f'{{source="{label_value(job.source)}",job_id="{label_value(job.id)}"'
+            for job in jobs
+        ],
+        [state_of(job.status) for job in jobs],
     )
+
+
+def text(value: str | None) -> str:
+    """Return a label's value; what nobody said is empty."""
+    return label_value(value) if value else ""
 
 
 class JobGauge(NamedTuple):
@@ -61,17 +69,16 @@ class JobGauge(NamedTuple):
 
     name: str
     help: str
-    read: Callable[[JobRow], float | None]
+    read: Callable[[JobGlance], float | None]
 
     def lines(self, part: Part) -> str:
         """Return the samples of some jobs."""
         name, read = self.name, self.read
-        # `is_number`, written out: calls are most of what thousands of jobs cost.
         return "".join(
             [
                 f"{name}{labels}}} {value!r}\n"
-                for labels, row in part
-                if (value := read(row)) is not None and -LARGEST <= value <= LARGEST
+                for job, labels in zip(part.jobs, part.labels, strict=True)
+                if (value := read(job)) is not None
             ]
         )
 
@@ -92,7 +99,10 @@ class StatusSeries:
         """Return the samples of some jobs."""
         templates = self._templates
         return "".join(
-            [templates[row.job.state].replace("@", labels) for labels, row in part]
+            [
+                templates[state].replace("@", labels)
+                for state, labels in zip(part.states, part.labels, strict=True)
+            ]
         )
 
     def _template(self, state: JobStatus, sparse: bool) -> str:
@@ -112,30 +122,33 @@ class InfoSeries:
         "began with, API fields of the same names."
     )
 
-    def __init__(self, models: ShownModels, metadata_labels: Sequence[str]) -> None:
-        self._models = models
-        self._metadata = [
-            (key, label_name("metadata_" + key)) for key in metadata_labels
-        ]
+    def __init__(
+        self,
+        base_model: Callable[[str | None], str],
+        metadata_labels: Mapping[str, str],
+    ) -> None:
+        self._base_model = base_model
+        self._metadata = list(metadata_labels.items())
 
     def lines(self, part: Part) -> str:
         """Return the samples of some jobs."""
-        return "".join(
-            [f"{self.name}{labels}{self._names(row)}}} 1\n" for labels, row in part]
-        )
+        pairs = zip(part.jobs, part.labels, strict=True)
+        return "".join([self._line(job, labels) for job, labels in pairs])
 
-    def _names(self, row: JobRow) -> str:
-        job = row.job
-        said: Mapping[str, Any] = job.metadata or {}
-        names = {
-            "realm": row.realm,
-            "base_model": self._models.label(job.model),
-            "model": job.model,
-            "method": job.training_method,
-            "suffix": job.suffix,
-            "fine_tuned_model": job.fine_tuned_model,
-            "organization_id": job.organization_id,
-            "project_id": job.extra.get("project_id"),
-            **{label: said.get(key) for key, label in self._metadata},
-        }
-        return more_labels(names)
+    def _line(self, job: JobGlance, labels: str) -> str:
+        line = (
+            f"{self.name}{labels}"
+            f',realm="{text(job.realm)}"'
+            f',base_model="{text(self._base_model(job.model))}"'
+            f',model="{text(job.model)}"'
+            f',method="{text(job.method)}"'
+            f',suffix="{text(job.suffix)}"'
+            f',fine_tuned_model="{text(job.fine_tuned_model)}"'
+            f',organization_id="{text(job.organization_id)}"'
+            f',project_id="{text(job.project_id)}"'
+        )
+        if self._metadata:
+            said: Mapping[str, str] = job.metadata or {}
+            for key, label in self._metadata:
+                line += f',{label}="{text(said.get(key))}"'
+        return line + "} 1\n"

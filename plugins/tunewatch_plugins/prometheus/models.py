@@ -5,26 +5,13 @@ Knows names only.
 
 from __future__ import annotations
 
+from tunewatch.plugin import root_model
+
 MOST = 50
 """Different base models shown; a bound on series whatever users fine-tune."""
 
 OTHER = "other"
 UNKNOWN = "unknown"
-
-
-def root_model(model: str | None) -> str:
-    """Return the model that all fine-tuning began with, `unknown` if nobody said.
-
-    OpenAI names a fine-tuned model `ft:<root>:…` (older ones `<root>:ft-…`), Azure
-    `<root>.ft-…`.
-    """
-    if not model:
-        return UNKNOWN
-    if model.startswith("ft:"):
-        model = model.split(":")[1]
-    for mark in (":ft-", ".ft-"):
-        model = model.partition(mark)[0]
-    return model or UNKNOWN
 
 
 class ShownModels:
@@ -40,7 +27,7 @@ class ShownModels:
 
     def label(self, model: str | None) -> str:
         """Return the label's value for a model's name."""
-        root = root_model(model)
+        root = root_model(model) or UNKNOWN
         if root in self._shown:
             return root
         if len(self._shown) - 2 >= self._most:

@@ -1,45 +1,30 @@
-"""Puts the answer together: series of jobs, totals, and the daemon's own metrics.
+"""The view: reads the state for each answer, lets it be rendered, and keeps nothing.
 
-Thousands of jobs are rendered in parts, with room for the event loop between them.
+Reading and rendering go part by part, one answer at a time, the work in a thread: the
+event loop has others to serve, and ten scrapers at once need no more memory than one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from prometheus_client.exposition import choose_encoder
 
-from tunewatch.plugin import Answer, Context, Count, JobRow, Plugin, Route, View
-from tunewatch_plugins.prometheus.best import BEST
-from tunewatch_plugins.prometheus.exposition import (
-    OPENMETRICS,
-    PLAIN,
-    Family,
-    encoded,
-    gauge,
-    is_openmetrics_wanted,
-    names_in,
-)
-from tunewatch_plugins.prometheus.gauges import CURVES, PROGRESS, TIMES
-from tunewatch_plugins.prometheus.jobs import (
-    InfoSeries,
-    JobSeries,
-    StatusSeries,
-    job_labels,
-)
+from tunewatch.plugin import Answer, Context, Plugin, Route, View, WindowPart
+from tunewatch_plugins.prometheus.answering import Body
+from tunewatch_plugins.prometheus.exposition import gauge, names_in
 from tunewatch_plugins.prometheus.models import ShownModels
+from tunewatch_plugins.prometheus.negotiation import OPENMETRICS, PLAIN, Wanted, wanted
+from tunewatch_plugins.prometheus.rendering import Rendering, Totals
 from tunewatch_plugins.prometheus.settings import Settings
-from tunewatch_plugins.prometheus.tally import Tally
-from tunewatch_plugins.prometheus.totals import stored_totals
 
-_AT_ONCE = 100
-"""Jobs rendered before the event loop gets its turn: about 3 ms of work."""
-
-_MOST_READ = 100_000
-"""A bound on memory; jobs beyond it are not even counted as hidden."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PATIENCE = 8.0
 """Seconds to read the state: Prometheus itself gives up after 10."""
@@ -47,26 +32,24 @@ _PATIENCE = 8.0
 _EOF = b"# EOF\n"
 
 
-class _State(NamedTuple):
-    rows: Sequence[JobRow]
-    counts: Sequence[Count]
+class _Unreadable(Exception):
+    """The state cannot be read: the store's faults are none of the contract's."""
 
 
 class Metrics:
-    """Answers `/metrics` from the state as it is."""
+    """Answers `/metrics` from the state as it is.
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    Without a thread of its own it borrows one of the event loop's.
+    """
+
+    def __init__(
+        self, settings: Settings, context: Context, thread: Executor | None = None
+    ) -> None:
         self._settings = settings
         self._context = context
+        self._thread = thread
         self._models = ShownModels()
-        self._series: tuple[JobSeries, ...] = (
-            InfoSeries(self._models, settings.metadata_labels),
-            StatusSeries(sparse=settings.sparse_status),
-            *TIMES,
-            *PROGRESS,
-            *CURVES,
-            *BEST,
-        )
+        self._turn = asyncio.Lock()
         self._trouble: str | None = None
         self._taken: set[str] = set()
 
@@ -80,44 +63,75 @@ class Metrics:
         If the state cannot be read the daemon's own metrics are answered all the same,
         because that is when somebody looks at them.
         """
-        openmetrics = is_openmetrics_wanted(headers.get("accept", ""))
-        own = self._daemons_own(openmetrics=openmetrics)
-        state = await self._read()
-        families = [] if state is None else await self._families(state)
-        families.append(
-            gauge(
-                "tunewatch_jobs_readable",
-                "1 if the jobs could be read for this very answer, else 0.",
-                int(state is not None),
-            )
-        )
-        pieces: list[bytes] = []
-        for family in self._not_taken(families, names_in(own)):
-            pieces += (family.head(openmetrics=openmetrics), *family.samples)
-        pieces.append(own)
-        if openmetrics:
-            pieces.append(_EOF)
+        asked = wanted(headers)
+        async with self._turn:
+            own = await self._in_thread(self._daemons_own, asked)
+            body = await self._written(asked, names_in(own))
+            end = own + _EOF if asked.is_openmetrics else own
+            whole = await self._in_thread(body.whole, end)
+        encoding = {"Content-Encoding": "gzip"} if asked.is_gzip else {}
         return Answer(
-            body=b"".join(pieces), content_type=OPENMETRICS if openmetrics else PLAIN
+            body=whole,
+            content_type=asked.content_type,
+            headers={"Vary": "Accept, Accept-Encoding", **encoding},
         )
 
-    def _daemons_own(self, *, openmetrics: bool) -> bytes:
-        encode, _ = choose_encoder(OPENMETRICS if openmetrics else PLAIN)
+    async def _in_thread(
+        self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(work, *args, **kwargs))
+
+    def _daemons_own(self, asked: Wanted) -> bytes:
+        encode, _ = choose_encoder(OPENMETRICS if asked.is_openmetrics else PLAIN)
         return encode(self._context.registry).removesuffix(_EOF)
 
-    async def _read(self) -> _State | None:
-        jobs, window = self._context.jobs, self._settings.window
+    async def _written(self, asked: Wanted, taken: frozenset[str]) -> Body:
+        """Return an answer with what is to be shown of jobs."""
+        body = self._body(asked, taken)
         try:
             async with asyncio.timeout(_PATIENCE):
-                rows = await jobs.window(finished_within=window, limit=_MOST_READ)
-                counts = await jobs.counts()
-        # The store's faults are none of the contract's, and an answer without
-        # jobs says more than none.
-        except Exception as fault:  # noqa: BLE001
-            self._trouble_began(type(fault).__name__)
-            return None
-        self._trouble_ended()
-        return _State(rows, counts)
+                await self._write_jobs(body, asked)
+        except (_Unreadable, TimeoutError) as fault:
+            # An answer without jobs says more than none.
+            self._trouble_began(str(fault) or "TimeoutError")
+            body, is_readable = self._body(asked, taken), False
+        else:
+            self._trouble_ended()
+            is_readable = True
+        told = "1 if the jobs could be read for this very answer, else 0."
+        body.add(*gauge("tunewatch_jobs_readable", told, int(is_readable)))
+        return body
+
+    async def _write_jobs(self, body: Body, asked: Wanted) -> None:
+        rendering = await self._in_thread(
+            Rendering,
+            self._settings,
+            self._models,
+            await self._totals(),
+            body,
+            with_exemplars=asked.is_openmetrics,
+        )
+        settings = self._settings
+        parts = self._context.jobs.window_parts(
+            finished_within=settings.window, limit=settings.max_jobs
+        )
+        async with asyncio.TaskGroup() as tasks:
+            # One part is read while the one before is rendered.
+            ahead = tasks.create_task(_next(parts), name="metrics.read")
+            while isinstance(part := await ahead, WindowPart):
+                ahead = tasks.create_task(_next(parts), name="metrics.read")
+                await self._in_thread(rendering.add, part)
+        if part is not None:
+            raise part
+        await self._in_thread(rendering.finish)
+
+    async def _totals(self) -> Totals:
+        jobs = self._context.jobs
+        try:
+            return Totals(await jobs.sources(), await jobs.counts())
+        except Exception as fault:
+            raise _Unreadable(type(fault).__name__) from fault
 
     def _trouble_began(self, reason: str) -> None:
         if reason != self._trouble:
@@ -129,67 +143,37 @@ class Metrics:
             self._context.log.info("jobs.readable", after=self._trouble)
         self._trouble = None
 
-    async def _families(self, state: _State) -> list[Family]:
-        rows, settings = state.rows, self._settings
-        tally = Tally(state.counts, self._models)
-        for part in _parts(rows):
-            tally.add(part)
-            await asyncio.sleep(0)
-        shown = self._shown(rows)
-        return [
-            *await self._job_families(shown),
-            tally.family(),
-            gauge(
-                "tunewatch_jobs_hidden",
-                "Jobs without series of their own, because there are too many.",
-                len(rows) - len(shown),
-            ),
-            gauge(
-                "tunewatch_series_limit",
-                "Most jobs that get series of their own, setting max_jobs.",
-                settings.max_jobs,
-            ),
-            *stored_totals(state.counts, tally.kinds, self._models),
-        ]
+    def _body(self, asked: Wanted, taken: frozenset[str]) -> Body:
+        def is_taken(name: str) -> bool:
+            # A name that appears twice would spoil the whole answer.
+            if name in taken and name not in self._taken:
+                self._context.log.warning("metric.name_taken", metric=name)
+                self._taken.add(name)
+            return name in taken
 
-    def _shown(self, rows: Sequence[JobRow]) -> Sequence[JobRow]:
-        most = self._settings.max_jobs
-        if len(rows) <= most:
-            return rows
-        # The sort is stable: newest first within both.
-        return sorted(rows, key=lambda row: row.job.state.is_terminal)[:most]
-
-    async def _job_families(self, rows: Sequence[JobRow]) -> list[Family]:
-        families = [Family(s.name, "gauge", s.help, []) for s in self._series]
-        for rows_of_part in _parts(rows):
-            part = [(job_labels(row), row) for row in rows_of_part]
-            for series, family in zip(self._series, families, strict=True):
-                family.samples.append(encoded(series.lines(part)))
-            await asyncio.sleep(0)
-        return families
-
-    def _not_taken(
-        self, families: Iterable[Family], taken: frozenset[str]
-    ) -> Iterable[Family]:
-        """Yield what has samples and no name of the daemon's own."""
-        for family in families:
-            if family.name in taken:
-                # A name that appears twice would spoil the whole answer.
-                if family.name not in self._taken:
-                    self._context.log.warning("metric.name_taken", metric=family.name)
-                self._taken.add(family.name)
-            elif any(family.samples):
-                yield family
+        return Body(asked, is_taken)
 
 
-def _parts(rows: Sequence[JobRow]) -> Iterable[Sequence[JobRow]]:
-    return (rows[at : at + _AT_ONCE] for at in range(0, len(rows), _AT_ONCE))
+async def _next(
+    parts: AsyncIterator[WindowPart],
+) -> WindowPart | _Unreadable | None:
+    """Return the next part, None after the last one; a fault is returned, too."""
+    try:
+        return await anext(parts, None)
+    except Exception as fault:  # noqa: BLE001 - see `_Unreadable`
+        return _Unreadable(type(fault).__name__)
 
 
 @asynccontextmanager
 async def open_view(settings: Settings, context: Context) -> AsyncIterator[View]:
-    """Lend the view; it holds nothing that would have to be closed."""
-    yield Metrics(settings, context)
+    """Lend the view, with a thread of its own."""
+    for key, label in settings.renamed_labels:
+        context.log.warning("metadata_label.renamed", key=key, label=label)
+    thread = ThreadPoolExecutor(1, "metrics")
+    try:
+        yield Metrics(settings, context, thread)
+    finally:
+        await asyncio.to_thread(thread.shutdown)
 
 
 PLUGIN = Plugin(settings=Settings, events=(), open=open_view)
