@@ -97,10 +97,10 @@ def test_the_samples_are_written_from_what_is_documented_alone():
 
 
 async def test_a_kind_that_nobody_installed_is_told_with_those_there_are(program):
-    configure(program, '[sources.cluster]\nkind = "trainr"\n')
+    configure(program, '[sources.cluster]\nkind = "slurm"\n')
     done = await ended(program, "run")
     assert done.code == 2
-    assert "sources.cluster.kind: no source kind called 'trainr'" in done.err
+    assert "sources.cluster.kind: no source kind called 'slurm'" in done.err
     assert "installed: azure, openai, trainer" in done.err
 
 

@@ -232,7 +232,7 @@ async def test_probes_answer_with_the_state_of_every_part(day):
     ("method", "path", "status"),
     [
         ("GET", "/", 404),
-        ("GET", "/api/v1/jobs", 404),
+        ("GET", "/api/v2/jobs", 404),
         ("GET", "/admin", 404),
         ("POST", "/metrics", 405),
         ("DELETE", "/readyz", 405),
