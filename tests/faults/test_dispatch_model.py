@@ -74,7 +74,20 @@ class Histories(RuleBasedStateMachine):
     def a_person_asks_for_an_event_again(self, data):
         position = data.draw(st.sampled_from(sorted(self.world.committed)))
         event_id = self.world.committed[position].id
-        self.world.run(self.world.redeliver(self._one(data), event_id))
+        asked = {"plugin": self._one(data), "events": (event_id,)}
+        self.world.run(self.world.redeliver(**asked))
+
+    @rule(data=st.data())
+    def a_person_asks_for_everything_again(self, data):
+        self.world.run(self.world.redeliver(plugin=self._one(data), since=0.0))
+
+    @rule()
+    def a_person_asks_for_all_that_are_dead(self):
+        self.world.run(self.world.redeliver(dead=True))
+
+    @rule()
+    def a_person_takes_back_what_was_asked_for_last(self):
+        self.world.run(self.world.take_back())
 
     @precondition(lambda self: len(self.world.sinks) < 3)
     @rule()

@@ -127,15 +127,20 @@ class World:
         """Resume it."""
         self._gates[name].resume()
 
-    async def redeliver(self, name: str, event_id: str) -> str | None:
-        """Ask for an event once more; return why not, if it cannot be."""
+    async def redeliver(self, **asked: Any) -> None:
+        """Ask for something once more, as far as it can be."""
         redeliver = self._desk.store.redeliver
-        selection = Selection(events=(event_id,), plugin=name)
         plugins = [one.instance for one in self._gates.values()]
-        plan = await redeliver.plan(selection, plugins)
+        plan = await redeliver.plan(Selection(**asked), plugins)
         await redeliver.make(plan, by="model")
         self._dispatcher.expect_redeliveries()
-        return plan.refused[0] if plan.refused else None
+
+    async def take_back(self) -> None:
+        """Take back what was asked for last."""
+        redeliver = self._desk.store.redeliver
+        for last in await redeliver.recent(limit=1):
+            await redeliver.cancel(last.id, by="model")
+        self._dispatcher.expect_redeliveries()
 
     async def forget(self, older_than: float) -> None:
         """Let retention remove what is older."""
@@ -152,7 +157,7 @@ class World:
 
     def check(self) -> None:
         """Fail if any promise is broken."""
-        marks, lanes, buried = self.run(self._books())
+        marks, lanes, buried, logged = self.run(self._books())
         self._check_journal()
         for name, sink in self.sinks.items():
             self._check_arrivals(sink)
@@ -163,6 +168,8 @@ class World:
                 )
                 if finished and ref.id not in sink.accepted:
                     assert (name, position) in buried, f"{ref.id} is lost to {name}"
+                if finished and (name, position) not in buried:
+                    assert (name, position) in logged, f"{ref.id} is not in the log"
 
     def check_drained(self) -> None:
         """Fail unless every sink has everything, or a dead letter says why not."""
@@ -176,7 +183,8 @@ class World:
             self.run(self.pass_time(600.0))
         assert self._dispatcher.is_drained, "something is never told"
         self.check()
-        _, _, buried = self.run(self._books())
+        _, _, buried, _ = self.run(self._books())
+        assert self.run(self._left()) == [], "something is never delivered again"
         for name, sink in self.sinks.items():
             for position in self._owed(sink):
                 ref = self.committed[position]
@@ -220,7 +228,12 @@ class World:
             assert sequence > newest[event.common.id], "told out of order"
             newest[event.common.id] = sequence
 
-    async def _books(self) -> tuple[dict[Any, int], dict[Any, int], set[Any]]:
+    async def _left(self) -> list[Any]:
+        return await self._desk.rows("SELECT * FROM stretch")
+
+    async def _books(
+        self,
+    ) -> tuple[dict[Any, int], dict[Any, int], set[Any], set[Any]]:
         rows = self._desk.rows
         marks = {row.plugin: row.position for row in await rows("SELECT * FROM mark")}
         found = await rows("SELECT * FROM lane WHERE job_key >= 0")
@@ -233,7 +246,9 @@ class World:
             if ref.job_key == row.job_key
             and row.first_position <= position <= row.last_position
         }
-        return marks, lanes, buried
+        accepted = "SELECT plugin, position FROM attempt WHERE outcome = 'accepted'"
+        logged = {(row.plugin, row.position) for row in await rows(accepted)}
+        return marks, lanes, buried, logged
 
     async def _begin(self) -> None:
         self._free_leases()
