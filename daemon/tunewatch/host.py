@@ -17,7 +17,7 @@ from pydantic import BaseModel, SecretStr
 
 from tunewatch.events import matcher
 from tunewatch.plugin import Plugin
-from tunewatch.settings import ConfigError, Mistake, NoSuchKind, Secret, hint
+from tunewatch.settings import ConfigError, Mistake, NoSuchKind, Secret, kinds_there_are
 
 GROUP = "tunewatch.plugins"
 """The entry point group that packages with plugins use."""
@@ -190,10 +190,8 @@ def _only(kind: str, installed: Iterable[EntryPoint]) -> EntryPoint:
     every = list(installed)
     named = [entry for entry in every if entry.name == kind]
     if not named:
-        known = hint(
-            kind, sorted(entry.name for entry in every), otherwise="installed:"
-        )
-        raise NoSuchKind(f"there is no plugin called '{kind}'; {known}")
+        there_are = kinds_there_are(kind, (entry.name for entry in every))
+        raise NoSuchKind(f"there is no plugin called '{kind}'; {there_are}")
     # One package may be seen twice, as source tree and as wheel: that is no conflict.
     packages = sorted({entry.dist.name if entry.dist else "?" for entry in named})
     if len(packages) > 1:

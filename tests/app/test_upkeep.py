@@ -11,6 +11,7 @@ from sqlalchemy import insert
 from support.dispatching import Desk, desk, until
 from tunewatch.app.conditions import Conditions
 from tunewatch.app.leasing import Leasing
+from tunewatch.app.lives import Lives
 from tunewatch.app.measures import Measures
 from tunewatch.app.parts import Parts
 from tunewatch.app.upkeep import FORGET_EVERY, LogBounds, Upkeep
@@ -48,8 +49,7 @@ async def forgetting(d: Desk, measures: Measures, bounds: LogBounds) -> AsyncIte
     conditions = Conditions(gates={}, states=d.store.plugin_states, clock=d.clock)
     upkeep = Upkeep(
         parts=parts,
-        lives=(),
-        orphans=(),
+        lives=Lives(clock=d.clock, jitter=lambda: 0.0),
         telemetry=Telemetry(version="0"),
         retention=90 * DAY,
         log=bounds,

@@ -40,7 +40,10 @@ def test_a_kind_is_loaded_by_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "told"),
-    [("opnai", "did you mean openai?"), ("x", "installed: acme, openai")],
+    [
+        ("opnai", "installed: acme, openai; did you mean openai?"),
+        ("x", "installed: acme, openai"),
+    ],
 )
 def test_an_unknown_kind_is_told_with_what_was_meant_or_is_installed(
     tmp_path: Path, asked: str, told: str

@@ -22,6 +22,7 @@ from tunewatch.settings.mistake import (
     hint,
     key_path,
     kind_of_value,
+    kinds_there_are,
 )
 from tunewatch.settings.secret import MARK, Secret, secrets_of
 
@@ -43,6 +44,7 @@ __all__ = [
     "is_duration",
     "key_path",
     "kind_of_value",
+    "kinds_there_are",
     "known_keys",
     "parse_duration",
     "secret_fields",

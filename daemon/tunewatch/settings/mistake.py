@@ -75,6 +75,14 @@ def hint(name: str, known: Iterable[str], *, otherwise: str = "known are") -> st
     return f"{otherwise} {', '.join(names) or 'none'}"
 
 
+def kinds_there_are(name: str, known: Iterable[str]) -> str:
+    """Return what to say about a kind that is not installed: all, and the closest."""
+    names = sorted(set(known))
+    meant = closest(name, names)
+    guess = "" if meant is None else f"; did you mean {meant}?"
+    return f"installed: {', '.join(names) or 'none'}{guess}"
+
+
 def kind_of_value(value: object) -> str:
     """Return what a value is, never the value: `a string`, `an array`."""
     match value:

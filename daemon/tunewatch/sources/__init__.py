@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
-from tunewatch.settings import hint
+from tunewatch.settings import kinds_there_are
 from tunewatch.sources.contract import SourceKind
 
 GROUP = "tunewatch.sources"
@@ -65,10 +65,8 @@ def load(kind: str, *, installed: EntryPoints | None = None) -> SourceKind[Any]:
 def _only(kind: str, named: list[EntryPoint], candidates: EntryPoints) -> EntryPoint:
     """Return the one entry point of that name."""
     if not named:
-        known = hint(
-            kind, sorted(entry.name for entry in candidates), otherwise="installed:"
-        )
-        raise KindFault(f"no source kind called '{kind}'; {known}")
+        there_are = kinds_there_are(kind, (entry.name for entry in candidates))
+        raise KindFault(f"no source kind called '{kind}'; {there_are}")
     # One package may be seen twice, as source tree and as wheel: that is no conflict.
     packages = sorted({entry.dist.name if entry.dist else "?" for entry in named})
     if len(packages) > 1:
