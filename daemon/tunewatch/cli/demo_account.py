@@ -50,7 +50,9 @@ class Story:
         """Return it as a line of the table at the end."""
         about = self.selected or {}
         step = (about.get("checkpoint") or {}).get("step_number")
-        return self.name, short, self.status, step, about.get("value"), self._why()
+        # One word of "validating_files" says it, and leaves room for the reason.
+        status = self.status.partition("_")[0]
+        return self.name, short, status, step, about.get("value"), self._why()
 
     def _why(self) -> str:
         if self.selected is not None:
@@ -177,11 +179,13 @@ def _in_short(selected: dict[str, Any]) -> str:
     having = [c for c in selected["candidates"] if c["value"] is not None]
     word = "lowest" if selected["goal"] == "minimize" else "highest"
     told = f"{word} of {len(having)}" if len(having) > 1 else "the only one"
+    if selected["decision"] != "final":
+        return f"so far {told}"
     last = max(having, key=lambda c: c["step"] or 0)
     if last["checkpoint_id"] != selected["checkpoint"]["id"]:
         worse = abs(last["value"] - selected["value"])
         told += f"; the last is worse by {worse:.3g}"
-    return told if selected["decision"] == "final" else f"so far {told}"
+    return told
 
 
 def _short(job: str) -> str:
