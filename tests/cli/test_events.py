@@ -67,6 +67,8 @@ async def following(program: Program, *arguments: str):
         cwd=program.directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Started in the background, we may have been told to ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield Followed(process)

@@ -51,17 +51,21 @@ async def test_what_the_reference_library_signed_is_accepted_and_recorded():
 @pytest.mark.parametrize(
     ("headers", "problem"),
     [
-        ({}, "missing header: webhook-id, webhook-timestamp, webhook-signature"),
-        (signed(OTHER), "no signature matches"),
-        (signed() | {"webhook-id": "evt_2"}, "no signature matches"),
-        (signed() | {"webhook-signature": "v1a,abc v2,def x"}, "no signature matches"),
-        (signed() | {"webhook-timestamp": "now"}, "is not a whole number"),
+        (dict, "missing header: webhook-id, webhook-timestamp, webhook-signature"),
+        (lambda: signed(OTHER), "no signature matches"),
+        (lambda: signed() | {"webhook-id": "evt_2"}, "no signature matches"),
+        (
+            lambda: signed() | {"webhook-signature": "v1a,abc v2,def x"},
+            "no signature matches",
+        ),
+        (lambda: signed() | {"webhook-timestamp": "now"}, "is not a whole number"),
     ],
 )
 async def test_what_is_not_rightly_signed_is_refused_with_the_reason(headers, problem):
     receiver = Receiver(secrets=[SECRET])
     async with receiver.serve() as url:
-        assert await post(url, headers) == 401
+        # Signed now: a suite is older than receivers allow.
+        assert await post(url, headers()) == 401
     assert receiver.accepted == []
     assert problem in receiver.received[0].problem
 
