@@ -76,9 +76,10 @@ class Looker:
             seen = replace(seen, checkpoints=await self._checkpoints(job))
             return await self._committed(job, seen, now)
         entries, digest = await self._entries(job)
-        moved = bool(entries) or current.status != job.state.told_status
-        needed = whole or tenth or current.status != job.state.told_status
-        if needed or brings_checkpoints(entries) or (moved and self.asker.has_room):
+        turned = current.status != job.state.told_status
+        moved = bool(entries) or turned
+        needed = whole or tenth or turned or brings_checkpoints(entries)
+        if needed or (moved and self.asker.has_room):
             seen = replace(seen, checkpoints=await self._checkpoints(job))
         if ended:
             has_file, seen = await self.files.at_end(job, current, seen)
