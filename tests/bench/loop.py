@@ -1,4 +1,4 @@
-"""The event loop that the daemon runs on: uvloop where it is installed."""
+"""What the daemon runs on: uvloop where it is installed, a collector that spares it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
+from tunewatch.app.process import exempt_what_stays
+
 T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a benchmark on the daemon's loop."""
+    exempt_what_stays()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(main)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
@@ -28,8 +29,24 @@ def run(
     Returns the exit code. A second signal ends it at once. Raises StoreFault,
     CannotListen and ConfigError for what keeps it from starting.
     """
+
+    def ready(what: Ready) -> None:
+        exempt_what_stays()
+        if on_ready is not None:
+            on_ready(what)
+
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_until_signalled(settings, once=once, on_ready=on_ready))
+        return runner.run(_until_signalled(settings, once=once, on_ready=ready))
+
+
+def exempt_what_stays() -> None:
+    """Take what there is now out of the garbage collector's rounds.
+
+    Modules and parts live as long as the process: going over them again and again held
+    the loop for 55 ms each time, a seventh of the time while webhooks went out fast.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -45,7 +62,7 @@ def _until_signalled(
     settings: Settings,
     *,
     once: bool,
-    on_ready: Callable[[Ready], None] | None,
+    on_ready: Callable[[Ready], None],
 ) -> Coroutine[Any, Any, int]:
     async def main() -> int:
         stop = asyncio.Event()
