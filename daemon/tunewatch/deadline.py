@@ -28,8 +28,7 @@ class Deadline:
         """Return the limit of one call, which counts from its `with` on."""
         return Limit(self)
 
-    def _start(self, limit: Limit) -> None:
-        loop = asyncio.get_running_loop()
+    def _start(self, limit: Limit, loop: asyncio.AbstractEventLoop) -> None:
         limit.until = loop.time() + self.seconds
         self._running[limit] = None
         if self._timer is None:
@@ -73,11 +72,12 @@ class Limit:
         self._task.cancel()
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)  # without it, it would ask again, slowly
         assert task is not None  # noqa: S101 - it is awaited in one
         self._task = task
         self._cancelling = task.cancelling()
-        self._deadline._start(self)  # noqa: SLF001 - the two are one
+        self._deadline._start(self, loop)  # noqa: SLF001 - the two are one
         return self
 
     def __exit__(

@@ -11,8 +11,9 @@ from sqlalchemy import text
 
 from support.dispatching import Recorder, desk, gate, message_of, passes, quiet, until
 from tunewatch.plugin import Pause, Receipt, Reject, Retry
-from tunewatch.store.lane_records import Attempt, Group, Turn
+from tunewatch.store.lane_records import Attempt, Group, LaneRow, Turn
 from tunewatch.store.lanes import settle_group
+from tunewatch.store.records import LeaseLost
 
 
 async def log_of(d):
@@ -197,6 +198,24 @@ async def test_a_group_that_is_written_again_logs_nothing_twice(store_url):
                 partial(settle_group, fence=d.fence, group=given)
             )
             assert len(await log_of(d)) == before + 2
+
+
+async def test_a_group_under_a_lease_that_somebody_else_took_writes_nothing(store_url):
+    async with desk(store_url) as d:
+        line = (1, 90, "evt_1", 1, None, d.clock.now(), 0.25, "accepted", 200, None, "")
+        row = LaneRow(1, 90)
+        turn = Turn(
+            plugin="ops", mark=9, in_flight=(), rows=(row,), attempts=(Attempt(*line),)
+        )
+        group = Group(at=d.clock.now(), turns=(turn,), bodies=(1, 2))
+        before = await log_of(d)
+        former = d.fence._replace(token=d.fence.token - 1)
+        with pytest.raises(LeaseLost):
+            await d.store.carrier.write(
+                partial(settle_group, fence=former, group=group)
+            )
+        assert await log_of(d) == before
+        assert await d.one("SELECT count(*) FROM lane") == 0
 
 
 async def test_what_a_stop_breaks_off_is_logged_as_that(sqlite_url):

@@ -65,6 +65,23 @@ class Gate:
             connection.execute(text("SELECT pg_sleep(0.3)"))
 
 
+async def test_what_commits_no_events_goes_beside_where_several_may_write(carrier):
+    gate, order = Gate(), []
+    async with asyncio.TaskGroup() as tasks:
+
+        async def write(name, fn, **how):
+            await carrier.write(fn, **how)
+            order.append(name)
+
+        tasks.create_task(write("events", gate), name="events")
+        await gate.entered.wait()
+        tasks.create_task(write("beside", put("b"), beside=True), name="beside")
+        await asyncio.sleep(0)
+        gate.opened.set()
+    together = carrier.dialect == "postgresql"
+    assert order == (["beside", "events"] if together else ["events", "beside"])
+
+
 async def test_what_waits_while_a_transaction_runs_goes_into_the_next_one_together(
     carrier,
 ):

@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from support.dispatching import desk
-from tunewatch.store import choosing_range, counting, waiting
+from tunewatch.store import choosing_range, counting, heads, waiting
 
 EVENTS = 100_000
 _EVENT = text(
     "INSERT INTO event (position, id, source_id, job_key, type, sequence,"
     " observed_at, derived, body) VALUES (1000 + :n, 'evt_' || CAST(:n AS TEXT), 1,"
-    " :job, 'fine_tuning.event.metrics', :n, 1000.0 + :n, false, :body)"
+    " :job, 'fine_tuning.event.' || CASE WHEN :n % 7 = 0 THEN 'message'"
+    " ELSE 'metrics' END, :n, 1000.0 + :n, false, :body)"
 )
 
 
@@ -51,7 +52,7 @@ async def explained(d, statement, **values):
 @pytest.mark.parametrize(
     ("statement", "index", "values"),
     [
-        (waiting._NEXT, "event_by_job", {"job": 2, "after": 50_000, "most": 9}),
+        (heads.NEXT, "event_by_job", {"job": 2, "after": 50_000, "most": 9}),
         (waiting._NEWS, "event_by_source", {"after": 100_990, "most": 9}),
         (waiting._SPAN, "event_by_job", {"job": 2, "after": 0}),
         (waiting._OBSERVED, "event_by_source", {"at": 50_000}),
@@ -74,19 +75,16 @@ async def test_a_hot_statement_uses_its_index(full, statement, index, values):
 async def test_the_next_events_of_a_lane_cost_the_same_with_any_number_behind(full):
     async def cost(job_key, after):
         read = partial(
-            waiting.heads,
+            heads.heads,
             source_id=1,
-            job_key=job_key,
-            wanted=lambda kind, derived: True,
-            after=after,
-            upto=200_000,
+            reach=heads.Reach(job_key, after, 200_000, lambda kind, derived: True),
         )
         costs = []
         for _ in range(20):
             began = time.perf_counter()
             found = await full.store.carrier.read(read)
             costs.append(time.perf_counter() - began)
-            assert len(found.positions) == waiting.HEADS
+            assert len(found.positions) == heads.HEADS
             assert found.more
         return min(costs)
 
@@ -126,3 +124,28 @@ async def test_bodies_are_read_whatever_their_number(full):
             partial(waiting.bodies, positions=positions)
         )
         assert sorted(ref.position for ref in refs) == list(positions)
+
+
+@pytest.mark.parametrize("rare", [False, True], ids=["all", "a seventh"])
+async def test_the_next_events_of_many_lanes_are_those_of_each(full, rare):
+    def wanted(kind, _derived):
+        return kind == "fine_tuning.event.message" or not rare
+
+    def both(connection):
+        reaches = [
+            heads.Reach(job, after, upto, wanted)
+            for job, after, upto in [
+                (1, 1000, 200_000),
+                (2, 1000, 200_000),
+                (2, 95_000, 97_500),
+                (3, 0, 200_000),
+                (1, 1005, 1005),
+            ]
+        ]
+        together = heads.heads_of_each(connection, 1, reaches)
+        return together, [heads.heads(connection, 1, reach) for reach in reaches]
+
+    together, alone = await full.store.carrier.read(both)
+    assert together == alone
+    assert [len(found.positions) for found in alone[:2]] == [32, 14 if rare else 32]
+    assert alone[3] == alone[4] == ([], False)

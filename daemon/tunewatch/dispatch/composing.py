@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from tunewatch.dispatch.feed import Feed, Flight
 from tunewatch.dispatch.lane_rows import row_of
 from tunewatch.dispatch.parcels import Parcel, Parcels
+from tunewatch.store.heads import Reach
 from tunewatch.store.lane_records import Ask, Conclusion, Group, LaneRow, Settled, Turn
 
 LAG = 1000
@@ -86,11 +87,11 @@ def _ask(feed: Feed, flight: Flight) -> Ask:
     lane = flight.lane
     asked = feed.redeliveries.get(lane.key)
     if asked is None:
-        return Ask(
-            lane.key, lane.key, lane.cursor, feed.track.seen, feed.subscription.wants
-        )
+        wants = feed.subscription.wants
+        return Ask(lane.key, Reach(lane.key, lane.cursor, feed.track.seen, wants))
     redelivery, wanted = asked
-    return Ask(lane.key, redelivery.job_key, lane.cursor, redelivery.last, wanted)
+    last = redelivery.last
+    return Ask(lane.key, Reach(redelivery.job_key, lane.cursor, last, wanted))
 
 
 def _unread(picked: Iterable[Flight]) -> Iterable[int]:

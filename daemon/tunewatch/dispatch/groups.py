@@ -68,7 +68,9 @@ class Groups:
             return False
         versions = [(feed.gate, feed.gate.version) for feed in self._feeds]
         settled = await self._ledger.write(
-            partial(self._transaction, group), committed=self._committed
+            partial(self._transaction, group),
+            committed=self._committed,
+            beside=not group.conclusions,
         )
         for gate, version in versions:
             gate.saved = max(gate.saved, version)

@@ -49,16 +49,20 @@ class Ledger:
         attempt: Callable[[bool], Callable[[Connection], T]],
         *,
         committed: Callable[[T], None] | None = None,
+        beside: bool = False,
     ) -> T:
         """Write what `attempt(again)` makes, as often as it takes.
 
-        `again` is true if an earlier try may have been committed. Raises LeaseLost,
-        StoreBroken, StoreUnusable; StoreUnavailable only when time is up.
+        `beside` as in `Carrier.write`. `again` is true if an earlier try may have been
+        committed. Raises LeaseLost, StoreBroken, StoreUnusable; StoreUnavailable only
+        when time is up.
         """
         pause, again = FIRST_PAUSE, False
         while True:
             try:
-                done = await self._carrier.write(attempt(again), committed=committed)
+                done = await self._carrier.write(
+                    attempt(again), committed=committed, beside=beside
+                )
             except StoreUnavailable as fault:
                 self.doubts += 1
                 await self._hold(fault, pause)

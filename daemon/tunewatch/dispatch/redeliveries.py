@@ -14,9 +14,9 @@ from tunewatch.dispatch.lane import Lane
 from tunewatch.dispatch.lane_rows import ordeal_of
 from tunewatch.dispatch.patience import CRASHES
 from tunewatch.dispatch.track import Track
+from tunewatch.store.heads import Wanted
 from tunewatch.store.lane_records import LaneRow
 from tunewatch.store.redelivery import Ended, Redelivery
-from tunewatch.store.waiting import Wanted
 
 _log = structlog.get_logger(__name__)
 

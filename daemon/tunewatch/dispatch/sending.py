@@ -90,11 +90,12 @@ class Sender:
     async def landings(self) -> None:
         """Let land what is just coming back: a turn of the loop more while any does.
 
-        A group costs nearly as much for one as for many. Never a timer: when a turn
+        A group costs nearly as much for one as for many, but while it is written others
+        should be out: with half of them back it is time. Never a timer: when a turn
         brings nothing, nothing is waited for.
         """
         landed = 0
-        while len(self._landed) > landed:
+        while landed < len(self._landed) < len(self._calls):
             landed = len(self._landed)
             await asyncio.sleep(0)
 

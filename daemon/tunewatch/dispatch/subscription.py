@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tunewatch.dispatch.gate import Gate
 from tunewatch.events import GROUPS, has_metadata, matcher
-from tunewatch.store.waiting import Wanted
+from tunewatch.store.heads import Wanted
 
 
 class Subscription:

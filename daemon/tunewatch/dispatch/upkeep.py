@@ -16,8 +16,9 @@ from tunewatch.clock import Clock
 from tunewatch.dispatch.feed import Feed
 from tunewatch.dispatch.ledger import Ledger
 from tunewatch.store import resume, waiting
+from tunewatch.store.heads import Wanted
 from tunewatch.store.records import Fence
-from tunewatch.store.waiting import Span, Wanted
+from tunewatch.store.waiting import Span
 
 _log = structlog.get_logger(__name__)
 

@@ -78,12 +78,16 @@ class Carrier(Protocol):
         fn: Callable[[Connection], T],
         *,
         committed: Callable[[T], None] | None = None,
+        beside: bool = False,
     ) -> T:
         """Run fn in a transaction and return its result after the commit.
 
         What queues while a transaction runs goes into the next one together; a function
         that raises harms only itself. `committed` is called on the event loop with the
         result, in commit order, even if the caller was cancelled meanwhile.
+
+        `beside`: it need not queue behind those that commit events, since it commits
+        none and locks what it writes. An engine with one writer lets it queue.
 
         Raises what fn raised, or StoreUnavailable (try again: the outcome of a commit
         may be unknown), StoreBroken, StoreUnusable.

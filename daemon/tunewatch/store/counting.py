@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from sqlalchemy import Connection, select, text
 
 from tunewatch.events import matcher
-from tunewatch.store import waiting
 from tunewatch.store.choice import Line, Stretch, Subscribed
+from tunewatch.store.heads import Reach, Wanted, heads
 from tunewatch.store.schema import event, job, source
-from tunewatch.store.waiting import Wanted
 
-# The plus: see `waiting`.
+# The plus: see `heads`.
 _OF_JOB = text(
     "SELECT type, derived, min(position) AS first, max(position) AS last,"
     " count(*) AS number FROM event WHERE job_key = :job AND +source_id = :source"
@@ -67,18 +66,13 @@ def lines(
         plugin = plugins[one.plugin]
         after = one.first - 1
         while len(found) < limit:
-            heads = waiting.heads(
-                connection,
-                one.source_id,
-                one.job_key,
-                wanted_again(plugin, named=one.named, types=one.types),
-                after=after,
-                upto=one.last,
-            )
-            found += _lines_at(connection, one, heads.positions[: limit - len(found)])
-            if not heads.more:
+            wanted = wanted_again(plugin, named=one.named, types=one.types)
+            reach = Reach(one.job_key, after, one.last, wanted)
+            ahead = heads(connection, one.source_id, reach)
+            found += _lines_at(connection, one, ahead.positions[: limit - len(found)])
+            if not ahead.more:
                 break
-            after = heads.positions[-1]
+            after = ahead.positions[-1]
         if len(found) >= limit:
             break
     return found

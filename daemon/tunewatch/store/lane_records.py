@@ -7,9 +7,9 @@ from typing import NamedTuple
 from msgspec import Struct, field
 
 from tunewatch.plugin import Derived
+from tunewatch.store.heads import Heads, Reach
 from tunewatch.store.records import EventRef
 from tunewatch.store.redelivery import Ended
-from tunewatch.store.waiting import Heads, Wanted
 
 
 class LaneRow(NamedTuple):
@@ -78,10 +78,7 @@ class Ask(NamedTuple):
     """The question for the next events of a lane, the first of which goes out."""
 
     lane: int  #: its key
-    job_key: int
-    after: int
-    upto: int
-    wanted: Wanted
+    reach: Reach
 
 
 class Turn(Struct, frozen=True, kw_only=True):

@@ -8,15 +8,16 @@ subscription or a failure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import msgspec
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 
 from tunewatch.store import schema, waiting
-from tunewatch.store.derived import append_derived
-from tunewatch.store.lane_records import Attempt, Conclusion, Group, LaneRow, Settled
-from tunewatch.store.leases import check
+from tunewatch.store.concluding import conclude, moved_on, revisions_of
+from tunewatch.store.heads import Heads, heads_of_each
+from tunewatch.store.lane_records import Attempt, Group, LaneRow, Settled
+from tunewatch.store.leases import check, lost, proof
 from tunewatch.store.records import EventRef, Fence
 from tunewatch.store.redelivery import end_stretches
 from tunewatch.store.statements import Batch, Row
@@ -66,62 +67,53 @@ def settle_group(connection: Connection, fence: Fence, group: Group) -> Settled:
 
     Raises LeaseLost, then nothing was written. May be run again.
     """
-    check(connection, fence)
-    refused = _moved_on(connection, group.conclusions)
-    heads = {
-        (turn.plugin, ask.lane): waiting.heads(
-            connection,
-            fence.source_id,
-            ask.job_key,
-            ask.wanted,
-            after=ask.after,
-            upto=ask.upto,
-        )
-        for turn in group.turns
-        for ask in turn.asks
-    }
     batch = Batch(connection)
+    if connection.dialect.name == "sqlite" or group.conclusions or group.again:
+        check(connection, fence)
+    else:
+        # Nothing is locked or written before the batch: it may prove the lease itself.
+        batch.require(proof(fence), lost(fence))
+    refused = moved_on(connection, group.conclusions)
+    heads = _heads(connection, fence.source_id, group)
+    asked = {found.positions[0] for found in heads.values() if found.positions}
     _keep_lanes(batch, fence.source_id, group, refused)
     _move_marks(batch, fence.source_id, group, heads)
     _log_attempts(connection, batch, fence.source_id, group)
-    batch.write()
+    wanted = asked.union(group.bodies)
+    refs = waiting.write_and_read(connection, batch, wanted)
     _drop_lanes(connection, fence.source_id, group)
     _write_ends(connection, group)
-    asked = {found.positions[0] for found in heads.values() if found.positions}
-    refs = waiting.bodies(connection, asked.union(group.bodies))
     events = {ref.position: ref for ref in refs}
-    revisions = _revisions(connection, group, heads, events)
     return Settled(
         events=events,
         heads=heads,
         refused=refused,
         # Last: the counter of positions is the last row to be locked.
-        derived=_conclude(connection, fence, group, refused),
-        revisions=revisions,
+        derived=conclude(connection, fence, group, refused),
+        revisions=revisions_of(connection, _reacting(group, heads, events)),
     )
 
 
-def _moved_on(
-    connection: Connection, conclusions: Sequence[Conclusion]
-) -> frozenset[int]:
-    """Lock the jobs, by key, and return which conclusions are about an older state."""
-    if not conclusions:
-        return frozenset()
-    keys = sorted({conclusion.job_key for conclusion in conclusions})
-    job = schema.job
-    rows = connection.execute(
-        select(job.c.key, job.c.revision)
-        .where(job.c.key.in_(keys))
-        .order_by(job.c.key)
-        .with_for_update()
-    )
-    now = {key: revision for key, revision in rows}  # noqa: C416 - rows are not pairs
-    refused: set[int] = set()
-    for index, conclusion in enumerate(conclusions):
-        key = conclusion.job_key
-        if now.get(key) != conclusion.revision:
-            refused.add(index)
-    return frozenset(refused)
+def _heads(
+    connection: Connection, source_id: int, group: Group
+) -> dict[tuple[str, int], Heads]:
+    asks = [(turn.plugin, ask) for turn in group.turns for ask in turn.asks]
+    found = heads_of_each(connection, source_id, [ask.reach for _, ask in asks])
+    keys = ((plugin, ask.lane) for plugin, ask in asks)
+    return dict(zip(keys, found, strict=True))
+
+
+def _reacting(
+    group: Group,
+    heads: dict[tuple[str, int], Heads],
+    events: dict[int, EventRef],
+) -> Iterator[int]:
+    """Yield the jobs that reactors are called for next."""
+    yield from group.revisions
+    for turn in group.turns:
+        for ask in turn.asks if turn.reacts else ():
+            for position in heads[turn.plugin, ask.lane].positions[:1]:
+                yield events[position].job_key
 
 
 def _keep_lanes(
@@ -145,7 +137,7 @@ def _move_marks(
     batch: Batch,
     source_id: int,
     group: Group,
-    heads: dict[tuple[str, int], waiting.Heads],
+    heads: dict[tuple[str, int], Heads],
 ) -> None:
     rows: list[Row] = []
     for turn in group.turns:
@@ -207,47 +199,3 @@ def _write_ends(connection: Connection, group: Group) -> None:
     if group.plugins:
         connection.execute(_SAVE_PLUGIN, [row._asdict() for row in group.plugins])
     end_stretches(connection, group.ended, at=group.at)
-
-
-def _revisions(
-    connection: Connection,
-    group: Group,
-    heads: dict[tuple[str, int], waiting.Heads],
-    events: dict[int, EventRef],
-) -> dict[int, int]:
-    """Return the revisions of the jobs that reactors are called for next."""
-    keys = set(group.revisions)
-    for turn in group.turns:
-        for ask in turn.asks if turn.reacts else ():
-            for position in heads[turn.plugin, ask.lane].positions[:1]:
-                keys.add(events[position].job_key)
-    if not keys:
-        return {}
-    job = schema.job
-    rows = connection.execute(
-        select(job.c.key, job.c.revision).where(job.c.key.in_(sorted(keys)))
-    )
-    return {row.key: row.revision for row in rows}
-
-
-def _conclude(
-    connection: Connection, fence: Fence, group: Group, refused: frozenset[int]
-) -> tuple[EventRef, ...]:
-    refs: list[EventRef] = []
-    for index, conclusion in enumerate(group.conclusions):
-        if index in refused:
-            continue
-        appended = append_derived(
-            connection,
-            fence,
-            conclusion.job_key,
-            conclusion.revision,
-            conclusion.cause,
-            conclusion.plugin,
-            conclusion.derived,
-            now=group.at,
-        )
-        if appended is None:
-            raise AssertionError("a job moved although its row is locked")
-        refs.extend(appended)
-    return tuple(refs)

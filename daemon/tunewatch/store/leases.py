@@ -86,13 +86,17 @@ def check(connection: Connection, held: Fence) -> None:
     if connection.dialect.name == "sqlite":
         fence(connection, held)
         return
-    found = execute(
-        connection,
-        "SELECT 1 FROM lease WHERE"  # noqa: S608 - two numbers of our own
-        f" source_id = {held.source_id:d} AND token = {held.token:d} FOR KEY SHARE",
-    )
+    found = execute(connection, proof(held))
     if found != "SELECT 1":
         raise lost(held)
+
+
+def proof(held: Fence) -> str:
+    """Return what finds one row, and locks it, while the lease is ours (PostgreSQL)."""
+    return (
+        "SELECT 1 FROM lease WHERE"  # noqa: S608 - two numbers of our own
+        f" source_id = {held.source_id:d} AND token = {held.token:d} FOR KEY SHARE"
+    )
 
 
 def lost(held: Fence) -> LeaseLost:

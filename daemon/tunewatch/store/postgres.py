@@ -23,8 +23,8 @@ from tunewatch.store.statements import execute
 T = TypeVar("T")
 Password: TypeAlias = str | Callable[[], str | None] | None
 
-CONNECTIONS = 4
-"""One writes, the others read."""
+CONNECTIONS = 5
+"""One commits events, one writes beside it, the others read."""
 CONNECT = 3.0
 """s to connect."""
 COMMAND = 4.5
@@ -52,15 +52,18 @@ class PostgresCarrier:
     def __init__(self, url: str, *, password: Password = None) -> None:
         self._where, self._engine = _engine(url, password)
         self._grouping = Grouping(self._attempt)
+        self._beside = Grouping(self._attempt)
 
     async def write(
         self,
         fn: Callable[[Connection], T],
         *,
         committed: Callable[[T], None] | None = None,
+        beside: bool = False,
     ) -> T:
         """See `carrier.Carrier.write`."""
-        return await self._grouping.write(fn, committed)
+        grouping = self._beside if beside else self._grouping
+        return await grouping.write(fn, committed)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """See `carrier.Carrier.read`."""
@@ -202,7 +205,7 @@ async def postgres_carrier(
     """
     carrier = PostgresCarrier(url, password=password)
     try:
-        async with carrier._grouping:  # noqa: SLF001 - the two are one module
+        async with carrier._grouping, carrier._beside:  # noqa: SLF001 - one module
             yield carrier
     finally:
         await carrier.close()

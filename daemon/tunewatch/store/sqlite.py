@@ -55,6 +55,7 @@ class SqliteCarrier:
         fn: Callable[[Connection], T],
         *,
         committed: Callable[[T], None] | None = None,
+        beside: bool = False,  # noqa: ARG002 - one writes, all queue
     ) -> T:
         """See `carrier.Carrier.write`."""
         return await self._grouping.write(fn, committed)

@@ -5,6 +5,8 @@ Labels are bounded here, since a total once born is shown for ever.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from tunewatch.counting import counted_code, counted_method, root_model
 from tunewatch.diff import Delta, JobState
 from tunewatch.events import Happening, JobDiscovered, JobStatusChanged, status_type
@@ -21,10 +23,11 @@ def count(
     A job that ended before `since` (unix seconds, first contact with its source) is
     history: counted as an end it would alarm somebody about last year.
     """
-    for happening in delta.happenings:
-        growth.add("events", {"type": _event_type(happening, job)})
-        if isinstance(happening.payload, JobDiscovered):
-            growth.add("jobs_discovered", {})
+    told = Counter(_event_type(happening, job) for happening in delta.happenings)
+    for kind, times in told.items():
+        growth.add("events", {"type": kind}, times)
+    if JobDiscovered.TYPE in told:
+        growth.add("jobs_discovered", {}, told[JobDiscovered.TYPE])
     is_news = not job.ended_before(since)
     if is_news and any(
         isinstance(h.payload, JobStatusChanged) for h in delta.happenings

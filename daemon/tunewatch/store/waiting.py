@@ -1,23 +1,20 @@
-"""What waits for plugins, read from the journal: what is new, what is next, bodies.
+"""What waits for plugins, read from the journal: what is new, how much, and bodies.
 
-Reads only, by indexes, never a body that nobody asked for; a million events of one job
-cost as much as one. Whether a plugin wants an event is asked of the caller.
+Reads only, by indexes, never a body that nobody asked for. What is next in a lane is
+asked of `heads`; whether a plugin wants an event, of the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from tunewatch.store.heads import Wanted
 from tunewatch.store.records import EventRef
-from tunewatch.store.statements import fetch
+from tunewatch.store.statements import Batch, Question
 
-HEADS = 32
-"""Positions to learn at once of a lane: the next ones need no query then."""
-_SCANS = (HEADS + 1, 128, 512)
-"""Events of a job to look at in the first, second and further queries."""
 PART = 100_000
 """Positions that are grouped at once: one statement must not outlast its time."""
 _BODIES = (1, 8, 64)
@@ -45,13 +42,6 @@ class Pending(NamedTuple):
     metadata: bytes | None
 
 
-class Heads(NamedTuple):
-    """The next wanted positions of a lane; `more`: there are further events."""
-
-    positions: list[int]
-    more: bool
-
-
 class Span(NamedTuple):
     """The wanted events of a lane that are too old: from the first to the last."""
 
@@ -59,9 +49,6 @@ class Span(NamedTuple):
     first: int
     last: int
 
-
-Wanted = Callable[[str, bool], bool]
-"""Whether an event of this type, derived or not, is wanted. Called in any thread."""
 
 _NEWEST = text("SELECT max(position) FROM event WHERE source_id = :source")
 _NEWS = text(
@@ -77,13 +64,6 @@ _PENDING = text(
     " AND position <= :upto GROUP BY job_key, type, derived"
     ") p LEFT JOIN job j ON j.key = p.job_key"
 )
-# The plus keeps both engines off the index by source: of a job with a million events
-# behind it they must read the next few and no more.
-_NEXT = text(
-    "SELECT position, type, derived FROM event WHERE job_key = :job"
-    " AND +source_id = :source AND position > :after AND position <= :upto"
-    " ORDER BY position LIMIT :most"
-)
 _SPAN = text(
     "SELECT type, derived, min(position), max(position) FROM event"
     " WHERE job_key = :job AND +source_id = :source AND position > :after"
@@ -93,7 +73,12 @@ _AT = "SELECT position, source_id, job_key, type, id, derived, body FROM event W
 _AT_ONE_OF = {
     length: f"{_AT} position IN ({', '.join('?' * length)})" for length in _BODIES
 }
-_AT_ANY_OF = f"{_AT} position = ANY($1::bigint[])"
+
+
+def _at_any_of(number: int) -> str:
+    return f"{_AT} position = ANY(${number}::bigint[])"
+
+
 _OBSERVED = text(
     "SELECT position, observed_at FROM event WHERE source_id = :source"
     " AND position >= :at AND position <= :upto ORDER BY position LIMIT 1"
@@ -138,40 +123,21 @@ def merged(parts: Iterable[Pending]) -> list[Pending]:
     return list(whole.values())
 
 
-def heads(
-    connection: Connection,
-    source_id: int,
-    job_key: int,
-    wanted: Wanted,
-    *,
-    after: int,
-    upto: int,
-) -> Heads:
-    """Return the first wanted positions of a job in (after, upto]."""
-    found: list[int] = []
-    values = {"source": source_id, "job": job_key, "upto": upto}
-    scans = 0
-    while True:
-        most = _SCANS[min(scans, len(_SCANS) - 1)]
-        rows = connection.execute(_NEXT, {**values, "after": after, "most": most}).all()
-        scans += 1
-        found.extend(p for p, kind, derived in rows if wanted(kind, bool(derived)))
-        if len(found) > HEADS:
-            return Heads(found[:HEADS], more=True)
-        if len(rows) < most:
-            return Heads(found, more=False)
-        after = rows[-1].position
-
-
 def bodies(connection: Connection, positions: Iterable[int]) -> list[EventRef]:
     """Return the events at these positions, without their jobs' metadata."""
+    return write_and_read(connection, Batch(connection), positions)
+
+
+def write_and_read(
+    connection: Connection, batch: Batch, positions: Iterable[int]
+) -> list[EventRef]:
+    """Run a batch first, and return what `bodies` does."""
     wanted = sorted(set(positions))
-    if not wanted:
-        return []
     if connection.dialect.name == "sqlite":
+        batch.write()
         rows: Iterable[Any] = _rows_at(connection, wanted)
     else:
-        rows = fetch(connection, _AT_ANY_OF, [wanted])
+        rows = batch.write_and_ask(Question(_at_any_of, [wanted]))
     return [
         EventRef(position, source, key, kind, name, bool(derived), None, bytes(body))
         for position, source, key, kind, name, derived, body in rows

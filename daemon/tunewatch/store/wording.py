@@ -35,12 +35,16 @@ def insert_values(table: Table, columns: tuple[str, ...], conflict: str) -> str:
 
 @lru_cache(maxsize=256)
 def insert_arrays(
-    table: Table, columns: tuple[str, ...], conflict: str, first: int
+    table: Table, columns: tuple[str, ...], conflict: str, first: int, only_if: str
 ) -> str:
-    """Return an INSERT of many rows, by arrays from a parameter's number on."""
+    """Return an INSERT of many rows, by arrays from a parameter's number on.
+
+    `only_if` is a condition for all of them, or empty.
+    """
     head = _insert_head(table, columns)
     arrays = _arrays(table, columns, first)
-    return f"{head} SELECT * FROM unnest({arrays}) {conflict}"  # noqa: S608 - our names
+    where = f"WHERE {only_if} " if only_if else ""
+    return f"{head} SELECT * FROM unnest({arrays}) {where}{conflict}"  # noqa: S608 - our names
 
 
 def _insert_head(table: Table, columns: tuple[str, ...]) -> str:
@@ -59,11 +63,19 @@ def update_values(table: Table, columns: tuple[str, ...], keys: tuple[str, ...])
 
 @lru_cache(maxsize=256)
 def update_arrays(
-    table: Table, columns: tuple[str, ...], keys: tuple[str, ...], first: int
+    table: Table,
+    columns: tuple[str, ...],
+    keys: tuple[str, ...],
+    first: int,
+    only_if: str,
 ) -> str:
-    """Return an UPDATE of many rows, by arrays from a parameter's number on."""
+    """Return an UPDATE of many rows, by arrays from a parameter's number on.
+
+    `only_if` is a condition for all of them, or empty.
+    """
     values = ", ".join(f"{_quoted(column)} = v.{_quoted(column)}" for column in columns)
-    where = " AND ".join(f"t.{_quoted(key)} = v.{_quoted(key)}" for key in keys)
+    same = [f"t.{_quoted(key)} = v.{_quoted(key)}" for key in keys]
+    where = " AND ".join([*same, only_if] if only_if else same)
     every = (*columns, *keys)
     names = ", ".join(map(_quoted, every))
     rows = f"unnest({_arrays(table, every, first)}) AS v ({names})"

@@ -47,6 +47,8 @@ class Parsed(Generic[T]):
 
         `trouble` is called when that begins, when its reason changes and when it ends.
         """
+        if not self._secrets:
+            return self._value
         text = text_of(self._secrets)
         if text == self._text:
             return self._value
