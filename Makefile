@@ -4,7 +4,7 @@
 # the stamps in it that nothing changed. pip asks whatever index this machine uses.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench faults format lock readme clean
+.PHONY: help demo test lint bench longevity faults format lock readme clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ LOCKED := $(PIP_INSTALL) --require-hashes --requirement
 
 help: ## this list
 	@awk -F ' *## *' '/^[a-z]+:.*##/ { sub(/:.*/, "", $$1); \
-		printf "make %-8s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		printf "make %-10s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.run ## see it at work, with no account: about 100 seconds, or Ctrl-C
 	@$(BIN)/tunewatch demo
@@ -38,6 +38,9 @@ lint: $(VENV)/.dev ## ruff, mypy, the floors, and no address that is not ours
 
 bench: $(VENV)/.dev $(VENV)/.system ## how fast it is, as a table
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+longevity: $(VENV)/.dev ## an hour that is forty days: nothing may grow
+	PYTHONPATH=tests $(BIN)/python -m bench.bench_longevity $(ARGS)
 
 faults: $(VENV)/.dev $(VENV)/.system ## the long form of the fault suite
 	$(BIN)/pytest -m faults $(ARGS)

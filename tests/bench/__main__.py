@@ -1,6 +1,6 @@
 """Run every benchmark that has a bar, print one table, fail if a bar is missed.
 
-`make bench`, or `python -m bench [poller commits deliveries scale metrics …]` with
+`make bench`, or `python -m bench [poller commits deliveries scale …]` with
 `tests` on the path. `--write-readme` puts the table into the README, between its
 markers.
 """
@@ -23,6 +23,7 @@ from bench import (
     bench_cli,
     bench_commits,
     bench_deliveries,
+    bench_history,
     bench_poller,
     bench_prometheus,
     bench_scale,
@@ -51,6 +52,7 @@ PARTS: dict[str, Callable[[FreshUrl], list[Figure]]] = {
     "commits": bench_commits.figures,
     "deliveries": bench_deliveries.figures,
     "scale": bench_scale.figures,
+    "history": bench_history.figures,
     "metrics": bench_prometheus.figures,
     "command-line": lambda _: command_line(),
 }

@@ -35,13 +35,14 @@ class ManyKeys(DaemonProcess):
 
     hooks: Mapping[str, str] = field(default_factory=dict)
     projects: int = PROJECTS
+    source: str = ""  #: further lines of every source
 
     def configure(self) -> Path:
         """Write the configuration file and return it."""
         lines = [
             f"[daemon]\nstate = '{self.state}'\nlisten = '127.0.0.1:{self.port}'",
             "log_format = 'json'",
-            f"[source_defaults]\nbase_url = '{self.api_url}'",
+            f"[source_defaults]\nbase_url = '{self.api_url}'\n{self.source}",
             *(
                 f"[sources.project{n}]\napi_key_env = 'KEY_{n}'"
                 for n in range(self.projects)

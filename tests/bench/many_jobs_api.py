@@ -1,7 +1,8 @@
 """An API with many jobs that all run, in a process of its own: cheap to ask.
 
 Each key is a project with jobs of its own; every job takes a step now and then, so that
-each look finds a few new points. Notes when each job was asked after, for whoever wants
+each look finds a few new points. Behind them its list has as many as wanted that ended
+long ago. Notes when each job was asked after, for whoever wants
 to know how long one waited. Speaks no more of the API than a poller of running jobs
 asks for.
 """
@@ -27,6 +28,9 @@ from bench.loop import run as on_our_loop
 A_STEP = 20.0  #: s between two steps of a job
 FIRST_STEPS = 20  #: it has at the start
 PAGE = 100
+OLDEST = 10**9
+"""Numbers of jobs that ended begin here; all keys see the same."""
+LONG_AGO = 1_740_000_000  #: unix seconds when the newest of them was made
 
 
 @dataclass(slots=True)
@@ -55,16 +59,18 @@ class ManyJobs:
 class _Api:
     """The requests of one API."""
 
-    def __init__(self, projects: int, jobs: int) -> None:
+    def __init__(self, projects: int, jobs: int, ended: int) -> None:
         self._began = time.monotonic()
         self._at = int(time.time()) - 3600
         self._requests: Counter[str] = Counter()
         self._looked: dict[str, float] = {}
         self._longest = 0.0
         self._known: set[str] = set()
+        self._jobs, self._ended = jobs, ended
         self._pages = {
             f"Bearer sk-{project}": _page(
-                [self._job(project * jobs + n) for n in range(jobs)], has_more=False
+                [self._job(project * jobs + n) for n in range(jobs)],
+                has_more=ended > 0,
             )
             for project in range(projects)
         }
@@ -84,7 +90,7 @@ class _Api:
         self._requests[kind] += 1
         match kind:
             case "jobs":
-                body = self._pages[request.headers["authorization"]]
+                body = self._list(request.headers["authorization"], request.query)
             case "events":
                 self._note(parts[0])
                 body = self._events(parts[0], request.query)
@@ -95,6 +101,21 @@ class _Api:
             case _:
                 body = json.dumps(self._job(int(parts[0][6:]))).encode()
         return web.Response(body=body, content_type="application/json")
+
+    def _list(self, key: str, query: Any) -> bytes:
+        if "after" not in query:
+            return self._pages[key]
+        # Behind the last that runs the first of those that ended.
+        first = max(0, int(query["after"][6:]) + 1 - OLDEST)
+        items = [
+            {
+                **ended_job(OLDEST + n),
+                "created_at": LONG_AGO - n,
+                "finished_at": LONG_AGO - n + 900,
+            }
+            for n in range(first, min(first + PAGE, self._ended))
+        ]
+        return _page(items, has_more=first + PAGE < self._ended)
 
     def _note(self, job_id: str) -> None:
         now = time.monotonic()
@@ -143,10 +164,10 @@ def _page(items: list[dict[str, Any]], *, has_more: bool) -> bytes:
     return json.dumps(page).encode()
 
 
-def _serve(pipe: Connection, projects: int, jobs: int) -> None:
+def _serve(pipe: Connection, projects: int, jobs: int, ended: int) -> None:
     async def run() -> None:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
-        api = _Api(projects, jobs)
+        api = _Api(projects, jobs, ended)
         server = await loop.create_server(web.Server(api.answer), "127.0.0.1", 0)
 
         def told() -> None:
@@ -166,12 +187,12 @@ def _serve(pipe: Connection, projects: int, jobs: int) -> None:
 
 
 @contextmanager
-def many_jobs_api(*, projects: int, jobs: int) -> Iterator[ManyJobs]:
+def many_jobs_api(*, projects: int, jobs: int, ended: int = 0) -> Iterator[ManyJobs]:
     """Serve so many jobs for each of so many keys `sk-0`, `sk-1` … until the end."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(
-        target=_serve, args=(theirs, projects, jobs), name="many-jobs-api"
+        target=_serve, args=(theirs, projects, jobs, ended), name="many-jobs-api"
     )
     process.start()
     theirs.close()

@@ -123,6 +123,14 @@ async def test_trust_ends_by_the_monotonic_clock_from_before_the_renewal(replica
     assert one.leases.expires_in(held) == TTL
 
 
+async def test_nobody_loses_a_file_that_only_they_can_have_by_sleeping(tmp_path):
+    async with open_desk(f"sqlite:///{tmp_path / 'state.db'}") as desk:
+        leases = desk.store.leases
+        leases.clock.advance(10 * TTL)
+        assert leases.expires_in(desk.held) == TTL
+        assert leases.expires_in(desk.held._replace(token=99)) == 0
+
+
 async def test_a_file_waits_for_no_clock(tmp_path):
     url = f"sqlite:///{tmp_path / 'state.db'}"
     async with open_desk(url) as desk:

@@ -156,10 +156,13 @@ class Leases:
         """Return the seconds for which a lease is surely ours.
 
         Counted on the monotonic clock from before the last renewal was sent; 0 or less
-        if it is not.
+        if it is not. One that lasts as long as the process does not run out, however
+        long the process was frozen.
         """
         trusted = self._trusted.get(held)
-        return 0.0 if trusted is None else trusted - self.clock.monotonic()
+        if trusted is None:
+            return 0.0
+        return self.ttl if self._lasts else trusted - self.clock.monotonic()
 
     @property
     def are_shared(self) -> bool:
