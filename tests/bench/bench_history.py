@@ -18,12 +18,11 @@ from pathlib import Path
 
 import psutil
 
-from bench.bench_scale import ManyKeys
+from bench.bench_scale import ManyKeys, as_installed
 from bench.engines import FreshUrl
 from bench.loop import run
 from bench.many_jobs_api import PAGE, ManyJobs, many_jobs_api
 from bench.report import Figure, at_most
-from support.program import Program
 from support.watching import until
 
 RUNNING, ENDED = 20, 100_000
@@ -44,7 +43,7 @@ _COPIES = (
 def daemon_of(directory: Path, api: ManyJobs, source: str) -> ManyKeys:
     """Return a daemon with one key, on a store in the directory."""
     return ManyKeys(
-        program=Program(directory),
+        program=as_installed(directory),
         state=f"sqlite:///{directory / 'state.db'}",
         api_url=api.url,
         projects=1,

@@ -54,11 +54,24 @@ class ManyKeys(DaemonProcess):
         return path
 
 
+def as_installed(directory: Path) -> Program:
+    """Return the program without what only developers' tools bring.
+
+    structlog takes rich along where it is there: 5 MiB that no installation has.
+    """
+    hidden = directory / "hidden"
+    hidden.mkdir()
+    (hidden / "rich.py").write_text(
+        "raise ImportError('not in requirements/run.txt')\n"
+    )
+    return Program(directory, sites=(hidden,))
+
+
 @asynccontextmanager
 async def many_keys(directory: Path, api: ManyJobs) -> AsyncIterator[psutil.Process]:
     """Start the daemon on a store that exists, and lend its process."""
     daemon = ManyKeys(
-        program=Program(directory),
+        program=as_installed(directory),
         state=f"sqlite:///{directory / 'state.db'}",
         api_url=api.url,
         environ={f"KEY_{n}": f"sk-{n}" for n in range(PROJECTS)},

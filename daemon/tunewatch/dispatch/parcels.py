@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from tunewatch import events
 from tunewatch.store.records import EventRef
 
-ROOM = 8 * 2**20
+ROOM = 4 * 2**20
 """Bytes of memory that parcels may take, by estimate."""
 
 

@@ -29,6 +29,11 @@ class Asker:
         """Whether the budget has room for what a look can do without."""
         return self._budget.has_room
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a request waits for its turn: a further one would wait behind it."""
+        return self._budget.waiting > 0
+
     async def jobs(self, after: str | None, limit: int) -> Page[RawJob]:
         """Return a page of jobs."""
         async with self._paid("discovery"):

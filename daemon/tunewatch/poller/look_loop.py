@@ -23,6 +23,8 @@ from tunewatch.sources.contract import Missing, SourceFault
 
 AT_ONCE = 4
 """Looks in flight of one source: each holds a page, and there may be many sources."""
+SHORT_OF_REQUESTS = 1.0
+"""s until it is seen again whether a further look would only hold a page and wait."""
 AWAITED_AGAIN = 5.0
 """s after a look in which its job is not let go first again: others wait, too."""
 
@@ -42,6 +44,7 @@ class LookLoop:
     log: FilteringBoundLogger
     on_look: Callable[[], None]  #: called after each look
     beat: float = 0.0  #: monotonic, of the last progress
+    _looking: int = 0  #: looks in flight
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(AT_ONCE)
@@ -60,8 +63,12 @@ class LookLoop:
             if job is None or self.trouble.is_on:
                 await sleep_or(self._woken, wait, self.clock)
                 continue
+            if self._looking and self.looker.asker.is_waited_for:
+                await sleep_or(self._woken, SHORT_OF_REQUESTS, self.clock)
+                continue
             await self._slots.acquire()
             job.is_looking = True
+            self._looking += 1
             tasks.create_task(self._look(job), name=f"look:{job.id}")
 
     def _next(self) -> tuple[Tracked | None, float]:
@@ -95,6 +102,7 @@ class LookLoop:
                 self._failed(job, failure)
         finally:
             job.is_looking = False
+            self._looking -= 1
             self._slots.release()
         now = self.beat = self.clock.monotonic()
         job.due = now + self._wait_after(job, now)

@@ -139,8 +139,7 @@ class Tail:
         """Read on for as long as anybody follows."""
         while True:
             if not self._followers:
-                self._wake.clear()
-                await self._wake.wait()
+                await self._follower()
                 self._forget()
             try:
                 await self._read_on()
@@ -152,6 +151,12 @@ class Tail:
             except TimeoutError:
                 pass
             self._wake.clear()
+
+    async def _follower(self) -> None:
+        """Return when somebody follows: every commit wakes, and asks for nothing."""
+        while not self._followers:
+            self._wake.clear()
+            await self._wake.wait()
 
     def _forget(self) -> None:
         """Begin anew: what was committed while nobody followed is not kept."""
