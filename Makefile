@@ -8,8 +8,9 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Two at once, one file by one worker: each worker has a PostgreSQL of its own.
-WORKERS ?= 2
+# Three at once also on two cores, since many tests wait; one file by one worker, each
+# of which has a PostgreSQL of its own.
+WORKERS ?= 3
 # The interpreter for a new .venv; else the first of these that is new enough.
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	command -v $(name) >/dev/null 2>&1 && \

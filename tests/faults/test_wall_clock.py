@@ -76,7 +76,18 @@ def tried_once(receiver, name):
     return all(known.arrivals == 1 for known in told_by(receiver, name))
 
 
-@pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forward", "back"])
+@pytest.mark.parametrize(
+    ("store_url", "step"),
+    [
+        pytest.param("sqlite", -HOUR, id="sqlite-back"),
+        pytest.param("postgresql", HOUR, id="postgresql-forward"),
+        pytest.param("sqlite", HOUR, id="sqlite-forward", marks=pytest.mark.faults),
+        pytest.param(
+            "postgresql", -HOUR, id="postgresql-back", marks=pytest.mark.faults
+        ),
+    ],
+    indirect=["store_url"],
+)
 async def test_a_clock_that_is_set_by_an_hour_changes_nothing(
     store_url, postgres, tmp_path, chance, step
 ):
