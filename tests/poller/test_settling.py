@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from support.served_items import (
     checkpoint_item,
@@ -170,22 +171,27 @@ async def test_a_late_file_is_tried_hourly_and_reopens_the_job(url):
     async with watching(url, speed=3000.0, rates=rates) as watch:
         put_succeeded(watch)
         watch.api.withhold_file(FILE)
-        async with watch.polling() as poller:
-            at = await settled(watch)
-            asked = len(watch.asked(CONTENT))
-            await until(lambda: len(watch.asked(CONTENT)) >= asked + 2, what="tried")
-            tried = [r.simulated for r in watch.asked(CONTENT)][-2:]
-            assert tried[1] - tried[0] >= pace.FILE_AGAIN * 0.9
-            assert tried[1] - at <= 3 * pace.FILE_AGAIN
-            watch.api.put_file(FILE, CSV)
-            await settled(watch, times=2)
-            await until(lambda: poller.tracked == 0, what="no longer looked at")
+        with capture_logs() as logs:
+            async with watch.polling() as poller:
+                at = await settled(watch)
+                asked = len(watch.asked(CONTENT))
+                await until(
+                    lambda: len(watch.asked(CONTENT)) >= asked + 2, what="tried"
+                )
+                tried = [r.simulated for r in watch.asked(CONTENT)][-2:]
+                assert tried[1] - tried[0] >= pace.FILE_AGAIN * 0.9
+                assert tried[1] - at <= 3 * pace.FILE_AGAIN
+                watch.api.put_file(FILE, CSV)
+                await settled(watch, times=2)
+                await until(lambda: poller.tracked == 0, what="no longer looked at")
         types = watch.heard.types()
         assert types[types.index(SETTLED) + 1 :] == [
             REOPENED,
             "fine_tuning.event.metrics",
             SETTLED,
         ]
+        of_files = [line["event"] for line in logs if "result_file" in line["event"]]
+        assert of_files == ["poll.no_result_file", "poll.result_file_came"]
 
 
 async def test_a_late_file_is_still_tried_after_a_restart(url):

@@ -105,11 +105,17 @@ class ResultFiles:
             now = self.clock.monotonic()
             if job.may_settle_without_file(now):
                 job.file_next = now + pace.FILE_AGAIN
-            self.log.info(
-                "poll.no_result_file", job=job.id, file=file_id, reason=fault.reason
-            )
+            if job.file_missed != file_id:
+                job.file_missed = file_id
+                reason = fault.reason
+                self.log.info(
+                    "poll.no_result_file", job=job.id, file=file_id, reason=reason
+                )
             return None
         job.file_next = NEVER
+        if job.file_missed == file_id:
+            job.file_missed = None
+            self.log.info("poll.result_file_came", job=job.id, file=file_id)
         return points
 
 

@@ -53,6 +53,7 @@ class Tracked:
         "failures",
         "file_first_tried",
         "file_looked",
+        "file_missed",
         "file_next",
         "file_rows",
         "is_awaited",
@@ -100,6 +101,7 @@ class Tracked:
         self.misses = 0  #: answers "no such job" in a row
         self.missing_since: float | None = None
         self.file_first_tried: float | None = None
+        self.file_missed: str | None = None  #: the file whose absence was said
         self.file_next = NEVER  #: when a late result file is asked for again
         self.file_looked = NEVER  #: the look, by number, that read a growing one last
         self.file_rows: tuple[str, int] | None = None  #: that one, and its rows then
