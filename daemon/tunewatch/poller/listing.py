@@ -26,6 +26,10 @@ from tunewatch.store.records import Committed, JobFault, PeekedJob
 Commit = Callable[[Sequence[Observation]], Awaitable[list[Committed | JobFault]]]
 Peek = Callable[[Collection[str]], Awaitable[dict[str, PeekedJob]]]
 
+MOST_BURIED = 2_000
+"""Purged jobs that are known without asking the store: those of the pages read again
+and again, not a million that only the daily walk comes by."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Listing:
@@ -68,11 +72,12 @@ class Listing:
         # Mostly there are none, and asking the store for nothing costs as much as the
         # rest of the page.
         peeked = await self.peek([i for i, _ in strangers]) if strangers else {}
-        known = peeked.keys() | self._buried
         new = [
             (job_id, raw)
             for job_id, raw in strangers
-            if job_id not in known and not self.noticed.is_unreadable(raw)
+            if job_id not in peeked
+            and job_id not in self._buried
+            and not self.noticed.is_unreadable(raw)
         ]
         await self._moved(changed, peeked, number)
         self._cover(ids, rank)
@@ -195,6 +200,8 @@ class Listing:
             self.noticed.foreign(outcome.job_id, outcome.owner)
             return
         if outcome.outcome == "tombstone":
+            if len(self._buried) >= MOST_BURIED:
+                self._buried.clear()
             self._buried.add(outcome.job_id)
         if outcome.outcome != "committed" or outcome.state.settled:
             return
