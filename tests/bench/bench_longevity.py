@@ -106,8 +106,8 @@ def configuration(directory: Path, api_url: str, hook: str, port: int) -> Path:
     path = directory / "tunewatch.toml"
     path.write_text(
         f"[daemon]\nstate = 'sqlite:///{directory / 'state.db'}'\n"
-        f"listen = '127.0.0.1:{port}'\nretention = '{RETENTION:g}d'\n"
-        f"delivery_log = '{RETENTION:g}d'\n"
+        f"listen = '127.0.0.1:{port}'\nretention = '{RETENTION * 24:g}h'\n"
+        f"delivery_log = '{RETENTION * 24:g}h'\n"
         "[source_defaults]\npoll_interval = '3m'\nidle_interval = '5m'\n"
         + "\n".join(sources)
         + f"[plugins.hook]\nkind = 'webhook'\nurl = '{hook}'\nsecret = '{SECRET}'\n"

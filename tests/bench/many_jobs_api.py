@@ -30,7 +30,8 @@ FIRST_STEPS = 20  #: it has at the start
 PAGE = 100
 OLDEST = 10**9
 """Numbers of jobs that ended begin here; all keys see the same."""
-LONG_AGO = 1_740_000_000  #: unix seconds when the newest of them was made
+LONG_AGO = int(time.time()) - 30 * 86_400
+"""Unix seconds when the newest of them was made: within retention."""
 
 
 @dataclass(slots=True)

@@ -197,6 +197,7 @@ async def test_sqlite_scans_no_big_table(tmp_path: Path):
             (plan, statement)
             for statement, plan in explained(path, dict(asked))
             if re.search(rf"^SCAN ({BIG})\b(?!.* INDEX ({FEW}))", plan)
+            or plan.endswith("INDEX job_by_age (source_id=?)")  # as many, really
         }
     assert len(asked) > 40
     assert scans == set()

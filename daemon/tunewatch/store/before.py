@@ -18,11 +18,13 @@ from sqlalchemy import (
     Compiled,
     Connection,
     Dialect,
+    Integer,
     Select,
     Text,
     any_,
     bindparam,
     func,
+    literal_column,
     select,
     true,
 )
@@ -71,7 +73,9 @@ _of_jobs = (
     )
     .where(
         job.c.realm == select(_held.c.realm).scalar_subquery(),
-        job.c.source_id == bindparam("source_id"),
+        # The plus keeps SQLite off the index by source and age: with a few ids it would
+        # rather go through every job that the source ever had.
+        literal_column("+job.source_id", Integer) == bindparam("source_id"),
     )
     .order_by(job.c.key)
     .with_for_update()

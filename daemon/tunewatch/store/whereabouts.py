@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal_column, select
 
 from tunewatch.diff import JobState
 from tunewatch.model import Job
@@ -73,7 +73,8 @@ def tracked_jobs(
     statement = (
         select(job.c.key, job.c.id, job.c.raw, job.c.state, job.c.created_at)
         .where(job.c.source_id == source_id, ~job.c.settled, ~job.c.removed)
-        .order_by(job.c.created_at, job.c.key)
+        # The plus: what is not settled has an index, and is few enough to be sorted.
+        .order_by(literal_column("+job.created_at"), job.c.key)
     )
     return [
         TrackedJob(
