@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from tunewatch.plugin import Delivery
-from tunewatch_plugins.webhook import cloudevents
+from tunewatch_plugins import cloudevents
 from tunewatch_plugins.webhook.thin import thin
 
 Mode: TypeAlias = Literal["structured", "binary"]

@@ -19,6 +19,8 @@ from pydantic import (
 )
 
 from tunewatch.plugin import Secret
+from tunewatch_plugins.secrets import Parsed, Trouble, text_of
+from tunewatch_plugins.tls import Papers, Tls, tls, trust
 from tunewatch_plugins.webhook import formats
 from tunewatch_plugins.webhook.allowed import AllowList
 from tunewatch_plugins.webhook.headers import (
@@ -27,10 +29,8 @@ from tunewatch_plugins.webhook.headers import (
     current_headers,
     kept_headers,
 )
-from tunewatch_plugins.webhook.secrets import Parsed, Trouble, text_of
 from tunewatch_plugins.webhook.signing import Keyring, keyring
 from tunewatch_plugins.webhook.target import Target, check, target
-from tunewatch_plugins.webhook.tls import Papers, Tls, tls, trust
 
 
 class WebhookSettings(BaseModel):

@@ -15,11 +15,11 @@ import aiohttp
 
 from tunewatch import __version__
 from tunewatch.plugin import Clock, Context, Delivery, Receipt, Retry
+from tunewatch_plugins.secrets import Parsed, Trouble
 from tunewatch_plugins.webhook.answers import receipt, refusal
 from tunewatch_plugins.webhook.formats import Format
 from tunewatch_plugins.webhook.headers import Extra
 from tunewatch_plugins.webhook.redaction import Censor
-from tunewatch_plugins.webhook.secrets import Parsed, Trouble
 from tunewatch_plugins.webhook.settings import WebhookSettings
 from tunewatch_plugins.webhook.signing import Keyring
 from tunewatch_plugins.webhook.target import Target

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from tunewatch.deadline import Deadline
+from tunewatch_plugins.secrets import Parsed
+from tunewatch_plugins.tls import Tls
 from tunewatch_plugins.webhook.allowed import AllowList, Guard
 from tunewatch_plugins.webhook.answers import Answer
 from tunewatch_plugins.webhook.exchange import Exchange
-from tunewatch_plugins.webhook.secrets import Parsed
 from tunewatch_plugins.webhook.target import Target
-from tunewatch_plugins.webhook.tls import Tls
 
 CONNECT = 5.0  #: s, until a connection stands, TLS included
 SHARE = 2 / 3

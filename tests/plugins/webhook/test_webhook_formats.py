@@ -30,7 +30,7 @@ from support.webhook_opening import (
 from tunewatch.events import Common, encode
 from tunewatch.plugin import Delivery, Receipt
 from tunewatch.testing import examples
-from tunewatch_plugins.webhook.cloudevents import source
+from tunewatch_plugins.cloudevents import source
 from tunewatch_plugins.webhook.formats import shaped
 
 CLIENT = openai.OpenAI(api_key="unused")

@@ -1,7 +1,7 @@
 """Events by CloudEvents 1.0: the whole in one JSON object, or attributes as headers.
 
 What our envelope says is said by attributes; `data` stays, byte for byte. Knows the
-specification's JSON format and HTTP binding, and nothing of receivers.
+specification's JSON format and its HTTP and MQTT bindings, and nothing of receivers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 from tunewatch.events import Event, iso
 
 STRUCTURED = "application/cloudevents+json"
-_DATA = "application/json"
+DATA = "application/json"
 _DIGITS = 19  #: of the highest sequence there can be: as text they sort as numbers
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -36,8 +36,8 @@ _encoder = msgspec.json.Encoder()
 def structured(event: Event, body: bytes) -> bytes:
     """Return the event as one object, its `data` inside; `body` is the standard one."""
     told = {
-        **_attributes(event),
-        "datacontenttype": _DATA,
+        **attributes(event),
+        "datacontenttype": DATA,
         "data": _bodies.decode(body).data,
     }
     return _encoder.encode(told)
@@ -47,13 +47,18 @@ def binary(event: Event, body: bytes) -> tuple[dict[str, str], bytes]:
     """Return the attributes as headers, and the `data` alone."""
     headers = {
         f"ce-{name}": quote(value, safe=_IN_HEADERS)
-        for name, value in _attributes(event).items()
+        for name, value in attributes(event).items()
     }
-    return headers, bytes(_bodies.decode(body).data)
+    return headers, data(body)
 
 
-def _attributes(event: Event) -> dict[str, str]:
-    """Return what routers go by.
+def data(body: bytes) -> bytes:
+    """Return the `data` of a standard body alone, byte for byte."""
+    return bytes(_bodies.decode(body).data)
+
+
+def attributes(event: Event) -> dict[str, str]:
+    """Return what routers go by, as text that is not encoded for any header yet.
 
     There is no `sequencetype`: its only value means 32 bits without gaps, and filters
     leave gaps. Events of one subject are ordered by `sequence`.
