@@ -31,6 +31,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
     selection: Selection | None
     revision: int
     is_counted: bool = True  #: in the totals; not so if it ended before first contact
+    sequence: int = 0  #: of its last event, as that event's `data` has it
 
 
 class BestGlance(Struct, frozen=True, gc=False):
@@ -75,6 +76,7 @@ class JobGlance(Struct, frozen=True, gc=False):
     latest: Mapping[str, float]
     best: BestGlance | None
     is_counted: bool
+    sequence: int = 0
 
 
 class JobKind(NamedTuple):
@@ -126,6 +128,7 @@ def glance(row: JobRow) -> JobGlance:
         },
         best=_best(row.selection),
         is_counted=row.is_counted,
+        sequence=row.sequence,
     )
 
 

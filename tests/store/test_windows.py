@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from support.job_rows import job_row, selection
 from support.stores import REALM, T0, Desk, decode_job, metrics, open_desk, raw_job
@@ -168,6 +168,9 @@ async def test_a_job_at_a_glance_is_the_job(desk):
     assert (seen.step, seen.latest) == (6, {"train_loss": 0.5, "valid_loss": 0.4})
     assert seen.best is not None
     assert (seen.best.step, seen.best.value) == (200, 0.25)
+    newest = select(func.max(schema.event.c.sequence))
+    last = await desk.store.carrier.read(lambda c: c.scalar(newest))
+    assert seen.sequence == last > 0
 
 
 anything = st.recursive(
@@ -243,7 +246,7 @@ def test_what_is_read_fast_is_what_is_read_whole(
 ):
     encode = msgspec.json.encode
     bodies = (encode(job), encode(state), None if chosen is None else encode(chosen))
-    stored: Any = (1, "research", 10.0, "openai", *bodies, 3)
+    stored: Any = (1, "research", 10.0, "openai", *bodies, 3, 7)
     (fast,) = glances([stored])
     assert fast == glance(row_of(windows.Stored._make(stored)))
 

@@ -107,7 +107,7 @@ def _glance(found: Any) -> JobGlance:
 
 def _usual(found: Any) -> JobGlance:
     # By place: by name each value would cost as much as decoding a small object.
-    _, source, first_contact_at, realm, view, state, chosen, _ = found
+    _, source, first_contact_at, realm, view, state, chosen, _, sequence = found
     job, seen = _views.decode(view), _states.decode(state)
     method, n_epochs = _training(bytes(job.method), bytes(job.hyperparameters))
     ended = job.finished_at
@@ -139,6 +139,7 @@ def _usual(found: Any) -> JobGlance:
         {key: latest.value for key, latest in seen.latest.items()},
         _best(chosen),
         not is_history,
+        sequence,
     )
 
 

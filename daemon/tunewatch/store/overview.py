@@ -92,6 +92,7 @@ def job_row(found: Any) -> JobRow:
         selection=_selection(found.selection),
         revision=found.revision,
         is_counted=not is_history,
+        sequence=found.sequence,
     )
 
 

@@ -45,6 +45,7 @@ class Stored(NamedTuple):
     state: bytes
     selection: bytes | None
     revision: int
+    sequence: int
 
 
 class _Kind(msgspec.Struct):
@@ -64,7 +65,7 @@ _ends = [state.value for state in JobStatus if state.is_terminal]
 # as reading the jobs.
 _ALL = (
     "SELECT j.key, s.name, s.first_contact_at, j.realm, j.view, j.state, j.selection,"
-    " j.revision"
+    " j.revision, j.sequence"
     " FROM job j JOIN source s ON s.id = j.source_id WHERE j.key"
 )
 _COUNTED = (
