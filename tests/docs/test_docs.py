@@ -204,8 +204,9 @@ def trainer(monkeypatch):
 
 def test_every_configuration_shown_is_valid(tmp_path, choices, trainer):
     shown = [sample for sample in fenced(TEXT, "toml") if "[project" not in sample]
-    assert len(shown) == 8, "the look, Azure, webhooks twice, two samples, many twice"
+    assert len(shown) == 9, "the look, Azure, webhooks twice, MQTT, two samples, many"
     (tmp_path / "webhook-secret").write_text(new_secret())
+    (tmp_path / "mqtt-password").write_text("p4ssw0rd")
     for name in ("webhook", "research", "support", "admin-key"):
         (tmp_path / f"openai-{name}").write_text(new_secret())
     (tmp_path / "keys").mkdir()

@@ -3,14 +3,18 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
+from support.mosquitto_server import mosquitto
 from tunewatch.host import GROUP
 from tunewatch.testing import Receiver, Reply
 from tunewatch.testing.contract import ReactorContract, Rig, SinkContract, ViewContract
-from tunewatch_plugins import best_checkpoint, prometheus, webhook
+from tunewatch_plugins import best_checkpoint, mqtt, prometheus, webhook
 
 SECRET = "whsec_" + "c2VjcmV0" * 6
+PASSWORD = "correct-horse"
 
 
 class TestWebhook(SinkContract):
@@ -54,6 +58,42 @@ class TestWebhookOfThinEvents(TestWebhook):
     more: ClassVar = {"payload": "thin", "headers": {"X-Team": "research"}}
 
 
+class TestMqtt(SinkContract):
+    plugin = mqtt.PLUGIN
+    more: ClassVar[Mapping[str, Any]] = {}  #: settings
+
+    @asynccontextmanager
+    async def receiver(self) -> AsyncIterator[Rig]:
+        with TemporaryDirectory() as directory, mosquitto(Path(directory)) as broker:
+
+            async def fail() -> None:
+                broker.kill()
+
+            async def heal() -> None:
+                broker.start()
+
+            yield Rig(
+                settings={
+                    "url": broker.url,
+                    "username": "watch",
+                    "password": PASSWORD,
+                    **self.more,
+                },
+                fail=fail,
+                heal=heal,
+                received=lambda: broker.published,
+                secrets=(PASSWORD,),
+            )
+
+
+class TestMqttOfOldAsCloudevents(TestMqtt):
+    more: ClassVar = {"protocol": "3.1.1", "format": "cloudevents"}
+
+
+class TestMqttAsBinaryCloudevents(TestMqtt):
+    more: ClassVar = {"format": "cloudevents", "mode": "binary"}
+
+
 class TestBestCheckpoint(ReactorContract):
     plugin = best_checkpoint.PLUGIN
 
@@ -68,4 +108,4 @@ def test_no_built_in_plugin_is_left_out():
         for entry in entry_points(group=GROUP)
         if entry.dist is not None and entry.dist.name == "tunewatch"
     }
-    assert ours == {"best_checkpoint", "prometheus", "webhook"}
+    assert ours == {"best_checkpoint", "mqtt", "prometheus", "webhook"}
