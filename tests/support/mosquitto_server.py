@@ -134,7 +134,7 @@ class Listener:
                 for one in self.heard:
                     if one.topic == topic and payload in (None, one.payload):
                         return one
-                await self._next()
+                await self.next()
 
     def on(self, topic: str) -> list[Heard]:
         return [one for one in self.heard if one.topic == topic]
@@ -144,11 +144,12 @@ class Listener:
         while True:
             try:
                 async with asyncio.timeout(0.3):
-                    await self._next()
+                    await self.next()
             except TimeoutError:
                 return
 
-    async def _next(self) -> None:
+    async def next(self) -> None:
+        """Wait for one more message."""
         assert self.process.stdout is not None
         line = await self.process.stdout.readline()
         assert line, "mosquitto_sub ended"
@@ -157,7 +158,7 @@ class Listener:
         self.heard.append(
             Heard(
                 said["topic"],
-                said.get("payload", "").encode(),
+                (said.get("payload") or "").encode(),
                 bool(said["retain"]),
                 more.get("content-type"),
                 more.get("user-properties", {}),

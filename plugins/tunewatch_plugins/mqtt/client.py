@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import aiomqtt
@@ -81,6 +83,10 @@ class Client(aiomqtt.Client):
             timeout=CONNECT,
             max_inflight_messages=0,  # counted here, by what the broker says
         )
+        if way.tls is not None:
+            # paho's own leaves its socket open when the handshake fails.
+            shaken = partial(_shaken, way.tls, way.broker.host)
+            self._client._ssl_wrap_socket = shaken  # type: ignore[method-assign] # noqa: SLF001
         self._is_v5 = way.is_v5
         self._out: dict[int, asyncio.Future[int]] = {}
         self._slots = asyncio.Semaphore(MOST_OUT)
@@ -176,6 +182,20 @@ class Client(aiomqtt.Client):
         self._most_bytes = getattr(properties, "MaximumPacketSize", math.inf)
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
+    def _on_disconnect(
+        self,
+        client: paho.Client,
+        userdata: Any,
+        flags: paho.DisconnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if not self._connected.done():
+            # Who closes without an answer must not be waited for.
+            self._connected.set_exception(aiomqtt.MqttCodeError(reason_code))
+            return
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
     def _on_publish(
         self,
         client: paho.Client,  # noqa: ARG002 - paho's signature, as are the others
@@ -206,6 +226,20 @@ class Client(aiomqtt.Client):
         if not self._disconnected.done():
             self._disconnected.set_result(None)
         self._fail_all(self._disconnected)
+
+
+def _shaken(context: ssl.SSLContext, host: str, plain: socket.socket) -> ssl.SSLSocket:
+    """Return a socket after the handshake, the certificate checked with the name."""
+    made = context.wrap_socket(
+        plain, server_hostname=host, do_handshake_on_connect=False
+    )
+    try:
+        made.settimeout(CONNECT)
+        made.do_handshake()
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def _will(message: Message) -> aiomqtt.Will:

@@ -105,7 +105,7 @@ class Link:
             self._asked.clear()
             self._begun += 1
             began, terms = loop.time(), self.terms
-            self._reason = await self._connection()
+            self._reason = await self._ended()
             if self._over.is_set():
                 break
             if not self._is_gone:
@@ -121,6 +121,15 @@ class Link:
         self._reason = "the plugin is being closed"
         self._tell()
 
+    async def _ended(self) -> str:
+        """Make one connection and hold it, whatever becomes of it; return that."""
+        try:
+            return await self._connection()
+        except Exception as error:
+            # A library that we do not own: whatever it is, the next attempt may do.
+            self.log.exception("mqtt.connection_failed")
+            return type(error).__name__
+
     async def _connection(self) -> str:
         """Make one connection and hold it; return why there is none any more."""
         try:
@@ -133,10 +142,6 @@ class Link:
             return str(lost)
         except (aiomqtt.MqttError, OSError) as error:
             return not_connected(error, within=CONNECT)
-        except Exception as error:
-            # A library that we do not own: whatever it is, the next attempt may do.
-            self.log.exception("mqtt.connection_failed")
-            return type(error).__name__
         finally:
             self._client = None
 

@@ -52,7 +52,7 @@ class States:
     _searched: set[str] = field(default_factory=set)  #: sources, for what is left over
     _term: int = 0
     _is_refused: bool = False
-    _is_over: bool = False
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def changed(self) -> None:
@@ -61,13 +61,13 @@ class States:
 
     def stop(self) -> None:
         """Let `keep` publish what has changed and return."""
-        self._is_over = True
+        self._over.set()
         self._wake.set()
 
     async def keep(self) -> None:
         """Keep them, over every connection there is."""
         trouble = ""
-        while not self._is_over:
+        while not self._over.is_set():
             if not self.link.is_up:
                 await self._connected()
                 continue
@@ -76,8 +76,9 @@ class States:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP):
                     await self._wake.wait()
-            if not self._is_over:
-                await asyncio.sleep(BEAT)  # more of the same look comes with it
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT):  # more of the same look comes with it
+                    await self._over.wait()
         if self.link.is_up:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL):

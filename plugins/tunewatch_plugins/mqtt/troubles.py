@@ -13,6 +13,7 @@ from typing import Final
 
 import aiomqtt
 import paho.mqtt.client as paho
+from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -52,8 +53,10 @@ def number(code: ReasonCode | int) -> int:
 def not_connected(error: BaseException, *, within: float) -> str:
     """Return why there is no connection. The client wraps what really happened."""
     match error:
-        case aiomqtt.MqttCodeError(rc=rc) if rc is not None:
+        case MqttConnectError(rc=rc) if rc is not None:
             return f"it refuses us: {_named(rc)}"
+        case aiomqtt.MqttCodeError():
+            return ended(error)
         case aiomqtt.MqttError(__context__=OSError() as cause):
             return _of_the_network(cause, within)
         case aiomqtt.MqttError():
@@ -77,6 +80,8 @@ def ended(error: BaseException) -> str:
 
 def _named(code: ReasonCode | int) -> str:
     text = paho.error_string(code) if isinstance(code, int) else str(code)
+    # What paho makes of a connection that ends without a word.
+    text = "closed by the broker" if text == "Unspecified error" else text
     return text.rstrip(".").lower()
 
 
