@@ -19,11 +19,11 @@ from typing import Any, Self
 
 import aiomqtt
 import paho.mqtt.client as paho
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from tunewatch_plugins.mqtt.messages import Message
+from tunewatch_plugins.mqtt.properties import Written
 from tunewatch_plugins.mqtt.settings import Broker
 from tunewatch_plugins.mqtt.troubles import REFUSED, ended, number
 
@@ -34,7 +34,6 @@ MOST_OUT = 512
 """Messages without an acknowledgement at most, if the broker takes as many."""
 QUIET = 0.5
 """s without a message after which all that the broker keeps has come."""
-_UTF8 = 1  #: the payload is text
 _SLACK = 64  #: bytes of a packet beside topic, payload and properties
 
 
@@ -135,7 +134,7 @@ class Client(aiomqtt.Client):
             message.payload,
             qos=1,
             retain=message.is_retained,
-            properties=_properties(message) if self._is_v5 else None,
+            properties=self._said_of(message),
         )
         if sent.rc != paho.MQTT_ERR_SUCCESS:
             self._slots.release()
@@ -144,6 +143,12 @@ class Client(aiomqtt.Client):
         answer: asyncio.Future[int] = self._loop.create_future()
         self._out[sent.mid] = answer
         return await answer
+
+    def _said_of(self, message: Message) -> Any:
+        # A stranger to paho, which asks it for no more than `pack`.
+        if not self._is_v5:
+            return None
+        return Written(message.content_type, message.properties)
 
     async def retained(self, topic_filter: str) -> set[str] | None:
         """Return the topics on which something stands, None if we may not know.
@@ -244,13 +249,3 @@ def _shaken(context: ssl.SSLContext, host: str, plain: socket.socket) -> ssl.SSL
 
 def _will(message: Message) -> aiomqtt.Will:
     return aiomqtt.Will(message.topic, message.payload, qos=1, retain=True)
-
-
-def _properties(message: Message) -> Properties:
-    made = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    if message.content_type is not None:
-        made.PayloadFormatIndicator = _UTF8
-        made.ContentType = message.content_type
-    if message.properties:
-        made.UserProperty = list(message.properties)
-    return made
