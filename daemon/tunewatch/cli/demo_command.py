@@ -22,6 +22,7 @@ from pathlib import Path
 import click
 
 from tunewatch.cli.demo_account import Account
+from tunewatch.cli.demo_broker import LINE, TABLE, broker
 from tunewatch.cli.exits import USAGE, Quit
 
 KEY = "sk-simulated"
@@ -109,6 +110,7 @@ async def _demo(speed: float, seconds: float, seed: int, port: int) -> int:
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         configuration = directory / "tunewatch.toml"
+        bus = await stack.enter_async_context(broker())
         text = _CONFIG.format(
             state=directory / "state.db",
             port=port,
@@ -117,8 +119,12 @@ async def _demo(speed: float, seconds: float, seed: int, port: int) -> int:
             receiver=await stack.enter_async_context(receiver.serve()),
             secret=secret,
         )
+        if bus is not None:
+            text += TABLE.format(port=bus)
         configuration.write_text(text)
         _introduce(configuration, port, speed, seconds)
+        if bus is not None:
+            click.echo(LINE.format(port=bus), err=True, nl=False)
         daemon = await stack.enter_async_context(_daemon(configuration))
         await _until_told(daemon, seconds)
     account.close()
