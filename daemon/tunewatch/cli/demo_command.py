@@ -122,9 +122,7 @@ async def _demo(speed: float, seconds: float, seed: int, port: int) -> int:
         if bus is not None:
             text += TABLE.format(port=bus)
         configuration.write_text(text)
-        _introduce(configuration, port, speed, seconds)
-        if bus is not None:
-            click.echo(LINE.format(port=bus), err=True, nl=False)
+        _introduce(configuration, port, speed, seconds, bus)
         daemon = await stack.enter_async_context(_daemon(configuration))
         await _until_told(daemon, seconds)
     account.close()
@@ -143,13 +141,15 @@ def _port() -> int:
     raise Quit(USAGE, "no port of 127.0.0.1 is free for /metrics: name one by --port")
 
 
-def _introduce(configuration: Path, port: int, speed: float, seconds: float) -> None:
-    click.echo(
-        _GREETING.format(
-            speed=speed, seconds=seconds, port=port, configuration=configuration
-        ),
-        err=True,
+def _introduce(
+    configuration: Path, port: int, speed: float, seconds: float, bus: int | None
+) -> None:
+    greeting = _GREETING.format(
+        speed=speed, seconds=seconds, port=port, configuration=configuration
     )
+    if bus is not None:
+        greeting += LINE.format(port=bus)
+    click.echo(greeting, err=True)
 
 
 @asynccontextmanager

@@ -98,6 +98,8 @@ class Client(aiomqtt.Client):
 
     def why_lost(self) -> str:
         """Return in words why it is over."""
+        if self._disconnected.cancelled():  # by aiomqtt, which gave up waiting for it
+            return "the connection did not end in time"
         error = self._disconnected.exception()
         return "the connection was closed" if error is None else ended(error)
 

@@ -8,7 +8,7 @@ source that was taken over are published again. What nobody knows any more is cl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,7 +23,8 @@ from tunewatch_plugins.mqtt.topics import Topics
 from tunewatch_plugins.mqtt.troubles import refusal
 
 BEAT = 0.5  #: s between two passes at least
-SWEEP = 10.0  #: s between two passes at most
+SWEEP = 5.0  #: s between two passes at most, nearly
+SHARE = 0.1  #: of the time at most that reading the jobs takes
 AT_ONCE = 64  #: states on their way at the same time
 FAREWELL = 3.0  #: s for the last pass
 
@@ -47,10 +48,11 @@ class States:
     announcements: Announcements | None
     broker: str
     log: Log
-    _published: dict[Job, bytes] = field(default_factory=dict)
+    _published: dict[Job, JobGlance] = field(default_factory=dict)
     _announced: dict[Job, bool] = field(default_factory=dict)  #: whether it runs
     _searched: set[str] = field(default_factory=set)  #: sources, for what is left over
     _term: int = 0
+    _reading: float = 0.0  #: s that the jobs took to be read last
     _is_refused: bool = False
     _over: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,8 +78,9 @@ class States:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP):
                     await self._wake.wait()
+            # More of the same look comes meanwhile; many jobs are looked at less often.
             with suppress(TimeoutError):
-                async with asyncio.timeout(BEAT):  # more of the same look comes with it
+                async with asyncio.timeout(max(BEAT, self._reading / SHARE)):
                     await self._over.wait()
         if self.link.is_up:
             with suppress(TimeoutError):
@@ -100,9 +103,9 @@ class States:
         try:
             await self._pass()
         except (Lost, TooBig):
-            pass  # the link says it, and the next connection begins anew
+            self._term = 0  # the link says it; whatever is up next gets all of it
         except Exception as error:
-            trouble = type(error).__name__
+            self._term, trouble = 0, type(error).__name__
             if trouble != before:
                 self.log.exception("mqtt.states_unreadable")
         if before and not trouble:
@@ -117,13 +120,16 @@ class States:
             self._announced.clear()
             self._searched.clear()
         held = set(await self.jobs.sources())
-        seen = dict[Job, JobGlance]()
+        loop, seen, messages = asyncio.get_running_loop(), set[Job](), list[Message]()
+        began = loop.time()
         parts = self.jobs.window_parts(finished_within=self.window, limit=self.max_jobs)
-        async for part in parts:
-            seen.update((Job(one.source, one.id), one) for one in part.jobs)
+        async for part in parts:  # others have their turn in between
+            seen.update(Job(one.source, one.id) for one in part.jobs)
+            messages += self._new(part.jobs)
+        self._reading = loop.time() - began
         # A source that went to another replica meanwhile is that one's to clear.
         held &= set(await self.jobs.sources())
-        await self._publish(self._new(seen))
+        await self._publish(messages)
         gone = [job for job in self._published if job not in seen]
         await self._clear([job for job in gone if job.source in held])
         for job in gone:
@@ -134,16 +140,14 @@ class States:
             await self._clear(await self._left_over(source, seen))
             self._searched.add(source)
 
-    def _new(self, seen: dict[Job, JobGlance]) -> list[Message]:
-        """Return what has to be published for the broker to have it as it is."""
-        messages = []
-        for job, one in seen.items():
-            state = encoded(one)
-            if self._published.get(job) != state:
-                self._published[job] = state
-                messages.append(_kept(self.topics.state(*job), state))
-            messages += self._sensors(job, one)
-        return messages
+    def _new(self, jobs: Iterable[JobGlance]) -> Iterator[Message]:
+        """Yield what has to be published for the broker to have them as they are."""
+        for one in jobs:
+            job = Job(one.source, one.id)
+            if self._published.get(job) != one:
+                self._published[job] = one
+                yield _kept(self.topics.state(*job), encoded(one))
+            yield from self._sensors(job, one)
 
     def _sensors(self, job: Job, one: JobGlance) -> Iterator[Message]:
         if self.announcements is None or self._announced.get(job) is is_running(one):
@@ -160,7 +164,7 @@ class States:
             for topic in self.announcements.topics_of(*job):
                 yield _nothing(topic)
 
-    async def _left_over(self, source: str, seen: dict[Job, JobGlance]) -> list[Job]:
+    async def _left_over(self, source: str, seen: Container[Job]) -> list[Job]:
         """Return jobs that have a state though they left the window unseen."""
         client = await self.link.up()
         found = await client.retained(self.topics.states(source)) or ()
@@ -182,7 +186,6 @@ class States:
                 ]
             for one in sent:
                 if (lost := one.result()) is not None:
-                    self._term = 0  # whatever is up next gets all of it
                     raise lost
 
     async def _sent(self, message: Message) -> Lost | None:

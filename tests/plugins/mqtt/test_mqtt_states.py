@@ -136,6 +136,16 @@ async def test_a_source_that_went_to_another_replica_keeps_its_states(own, lent)
         assert len(await retained(own.port, STATES)) == 2
 
 
+async def test_a_replica_that_takes_a_source_over_publishes_its_states(own, lent):
+    async with (
+        listening(own.port, STATES) as listener,
+        opened({"url": own.url}, lent),
+    ):
+        lent.jobs.rows = [job_row(sequence=417)]  # and nothing happens to it
+        state = await listener.until(STATE)
+    assert state.json()["sequence"] == 417
+
+
 async def test_a_broker_that_forgot_everything_is_told_everything_again(own, lent):
     lent.jobs.rows = [job_row(sequence=417)]
     async with opened({"url": own.url}, lent) as plugin:
