@@ -16,7 +16,7 @@ from support.running import QUICK, Running, configure, eventually, running
 from tunewatch.testing import SimulatedApi
 
 KEY = "sk-simulated"
-SPEED = 600.0  # simulated seconds per second
+SPEED = 1000.0  # simulated seconds per second
 STATUS = "tunewatch/v1/status/#"
 
 
@@ -38,15 +38,17 @@ def api():
 
 @asynccontextmanager
 async def daemon_of(
-    api: SimulatedApi, program: Program, port: int
+    api: SimulatedApi, program: Program, port: int, *, state: str | None = None
 ) -> AsyncIterator[Running]:
     """Run a daemon that publishes to a broker on a port of loopback."""
     async with api.serve() as url:
         configure(
             program,
+            # Under two addresses the simulated API would be two.
             f'[sources.research]\napi_key = "{KEY}"\nbase_url = "{url}"\n'
-            f'backfill = "all"\n{QUICK}'
+            f'realm = "simulated"\nbackfill = "all"\n{QUICK}'
             f'[plugins.mqtt]\nurl = "mqtt://127.0.0.1:{port}"\n',
+            state=state,
         )
         async with running(program) as daemon:
             yield daemon
@@ -121,6 +123,43 @@ async def test_the_last_will_speaks_after_a_kill_and_the_next_life_is_the_same_r
                     await listener.next()
             topics = {one.topic for one in listener.heard if STATUS[:-1] in one.topic}
     assert len(await retained(broker.port, STATUS)) == len(topics) == 1
+
+
+async def test_two_replicas_share_a_broker_and_one_goes_on_where_the_other_stopped(
+    api, broker, tmp_path, postgres_url
+):
+    home = tmp_path / "home"  # and with it the directory that plugins keep theirs in
+    for directory in (home, tmp_path / "one", tmp_path / "two"):
+        directory.mkdir()
+    one, two = (
+        Program(tmp_path / name, {"HOME": str(home)}) for name in ("one", "two")
+    )
+    job = api.add_job(steps=40).id
+    state = f"tunewatch/v1/research/jobs/{job}/state"
+    async with (
+        listening(broker.port, "tunewatch/#") as listener,
+        daemon_of(api, two, broker.port, state=postgres_url) as other,
+        daemon_of(api, one, broker.port, state=postgres_url) as first,
+    ):
+        await listener.until(state)
+        online = await retained(broker.port, STATUS)
+        assert list(online.values()) == [b"online", b"online"]
+        holder, heir = (first, other) if await holds(first) else (other, first)
+        assert await holder.stop() == 0
+        listener.heard.clear()
+        await listener.until(state)  # published again by the other one
+        while listener.on(state)[-1].json()["status"] != "succeeded":
+            await listener.next()
+        statuses = await retained(broker.port, STATUS)
+        assert sorted(statuses.values()) == [b"offline", b"online"]
+        assert not holder.log("mqtt.broker_gone") + heir.log("mqtt.broker_gone")
+        assert await heir.stop() == 0
+
+
+async def holds(daemon: Running) -> bool:
+    """Whether a daemon has the source."""
+    found = await daemon.metrics()
+    return found['tunewatch_lease_held{source="research"}'] == 1
 
 
 async def test_while_the_broker_is_away_events_wait_and_none_is_taken_for_told(

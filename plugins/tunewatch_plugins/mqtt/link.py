@@ -21,6 +21,7 @@ from tunewatch_plugins.mqtt.messages import Message
 from tunewatch_plugins.mqtt.troubles import not_connected
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  #: s between attempts, doubling
+LEAVE = 2.0  #: s that taking leave may take
 STEADY = 10.0
 """s that a connection must have stood for the waits to begin anew: two clients that
 throw each other out must not do so in a hot loop."""
@@ -157,7 +158,7 @@ class Link:
             self._wake.clear()
             await self._wake.wait()
         if not client.lost.done():
-            async with asyncio.timeout(CONNECT):
+            async with asyncio.timeout(LEAVE):
                 await self.leave(client)
 
     async def _pause(self, failures: int) -> None:
