@@ -29,6 +29,8 @@ from tunewatch_plugins.tls import Tls
 
 SHARE = 2 / 3
 """Of a delivery's time, so that we say what happened before we are cut off."""
+FAREWELL = 3.0
+"""s at the end for states to be published."""
 ONLINE, OFFLINE = b"online", b"offline"
 """What stands on a replica's status topic; the words are Home Assistant's defaults."""
 
@@ -152,7 +154,8 @@ async def opened(settings: MqttSettings, context: Context) -> AsyncIterator[Mqtt
                 )
             finally:
                 states.stop()
-                await asyncio.wait((kept,))
+                await asyncio.wait((kept,), timeout=FAREWELL)
+                kept.cancel()
                 link.stop()
 
 

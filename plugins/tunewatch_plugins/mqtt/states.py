@@ -26,7 +26,6 @@ BEAT = 0.5  #: s between two passes at least
 SWEEP = 5.0  #: s between two passes at most, nearly
 SHARE = 0.1  #: of the time at most that reading the jobs takes
 AT_ONCE = 64  #: states on their way at the same time
-FAREWELL = 3.0  #: s for the last pass
 
 
 class Job(NamedTuple):
@@ -62,7 +61,7 @@ class States:
         self._wake.set()
 
     def stop(self) -> None:
-        """Let `keep` publish what has changed and return."""
+        """Let `keep` publish what has changed and return; a broker may make it wait."""
         self._over.set()
         self._wake.set()
 
@@ -83,9 +82,7 @@ class States:
                 async with asyncio.timeout(max(BEAT, self._reading / SHARE)):
                     await self._over.wait()
         if self.link.is_up:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL):
-                    await self._tried(trouble)
+            await self._tried(trouble)
 
     async def _connected(self) -> None:
         """Wait until there may be a connection, or the end."""

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from support.acknowledgements import watched
 from support.dispatching import until
+from support.job_rows import job_row
 from support.mosquitto_server import listening, mosquitto, retained
 from support.mqtt_opening import Lent, opened
 from tunewatch.plugin import Delivery, Retry
@@ -110,6 +111,14 @@ async def test_a_broker_that_does_not_answer_is_given_up_in_time(own, tmp_path):
         finally:
             own.thaw()
         await until_taken(plugin, delivery)
+
+
+async def test_a_broker_that_does_not_answer_holds_up_no_stop(own, lent):
+    async with asyncio.timeout(8), opened({"url": own.url}, lent) as plugin:
+        await plugin.deliver(examples.deliveries()[0])
+        lent.jobs.rows = [job_row()]
+        own.freeze()
+    own.thaw()
 
 
 async def test_who_closes_without_a_word_is_not_waited_for(lent):
