@@ -115,6 +115,12 @@ async def opened(settings: MqttSettings, context: Context) -> AsyncIterator[Mqtt
     with replica(Path(context.state_dir)) as name:
         topics, broker = Topics(settings.prefix), str(settings.broker)
         status = topics.status(name)
+
+        async def leave(client: Client) -> None:
+            # Who kept no state leaves no trace: nobody asks whether it is there.
+            word = OFFLINE if states.has_published else b""
+            await _say(status, word, broker, context.log, client)
+
         link = Link(
             way=Access(
                 settings=settings,
@@ -124,7 +130,7 @@ async def opened(settings: MqttSettings, context: Context) -> AsyncIterator[Mqtt
                 clock=context.clock,
             ).way,
             greet=partial(_say, status, ONLINE, broker, context.log),
-            leave=partial(_say, status, OFFLINE, broker, context.log),
+            leave=leave,
             log=context.log,
         )
         states = States(

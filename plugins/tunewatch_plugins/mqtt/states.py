@@ -47,6 +47,7 @@ class States:
     announcements: Announcements | None
     broker: str
     log: Log
+    has_published: bool = False  #: any, ever
     _published: dict[Job, JobGlance] = field(default_factory=dict)
     _announced: dict[Job, bool] = field(default_factory=dict)  #: whether it runs
     _searched: set[str] = field(default_factory=set)  #: sources, for what is left over
@@ -143,6 +144,7 @@ class States:
             job = Job(one.source, one.id)
             if self._published.get(job) != one:
                 self._published[job] = one
+                self.has_published = True
                 yield _kept(self.topics.state(*job), encoded(one))
             yield from self._sensors(job, one)
 

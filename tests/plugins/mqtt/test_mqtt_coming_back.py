@@ -177,6 +177,7 @@ async def test_two_replicas_in_one_state_directory_do_not_throw_each_other_out(
 ):
     (delivery, *_) = examples.deliveries()
     table = {"url": own.url}
+    lent.jobs.rows = [job_row()]
     async with opened(table, lent) as one, opened(table, lent) as other:
         for _ in range(3):
             await one.deliver(delivery)
@@ -189,15 +190,24 @@ async def test_two_replicas_in_one_state_directory_do_not_throw_each_other_out(
 
 
 async def test_a_replica_has_the_same_name_after_a_restart(own, lent):
+    lent.jobs.rows = [job_row()]
     for _ in range(2):
         async with opened({"url": own.url}, lent):
             pass
     assert len(await retained(own.port, "tunewatch/v1/status/#")) == 1
 
 
+async def test_who_kept_no_state_leaves_no_trace(own, lent):
+    async with opened({"url": own.url}, lent) as plugin:
+        await plugin.deliver(examples.deliveries()[0])
+        assert len(await retained(own.port, "#")) == 1
+    assert await retained(own.port, "#") == {}
+
+
 async def test_who_cannot_write_has_a_name_all_the_same(own, tmp_path):
     directory = tmp_path / "file"
     lent = Lent(directory)
+    lent.jobs.rows = [job_row()]
     async with opened({"url": own.url}, lent):
         pass
     (directory / "replica-1").unlink()
