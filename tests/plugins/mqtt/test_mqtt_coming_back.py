@@ -189,6 +189,16 @@ async def test_two_replicas_in_one_state_directory_do_not_throw_each_other_out(
     assert offline == dict.fromkeys(online, b"offline")
 
 
+async def test_whom_a_stranger_throws_out_by_its_own_client_id_comes_back(own, lent):
+    async with opened({"url": own.url}, lent) as plugin:
+        (status,) = await retained(own.port, "tunewatch/v1/status/#")
+        ours = f"tunewatch-bus-{status.rpartition('/')[2]}"
+        async with listening(own.port, id=ours):
+            await until(lambda: lent.said("mqtt.broker_gone"))
+        await plugin.deliver(examples.deliveries()[0])
+    assert lent.words[:2] == ["mqtt.broker_gone", "mqtt.broker_back"]
+
+
 async def test_a_replica_has_the_same_name_after_a_restart(own, lent):
     lent.jobs.rows = [job_row()]
     for _ in range(2):
