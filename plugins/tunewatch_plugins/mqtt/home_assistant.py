@@ -19,7 +19,7 @@ from tunewatch.plugin import JobGlance
 from tunewatch_plugins.mqtt.topics import Topics
 
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
-_SENSORS: dict[str, dict[str, Any]] = {
+_ALWAYS: dict[str, dict[str, Any]] = {
     "status": {
         "name": "Status",
         "icon": "mdi:state-machine",
@@ -32,19 +32,16 @@ _SENSORS: dict[str, dict[str, Any]] = {
         "state_class": "measurement",
         "value_template": "{{ value_json.progress }}",
     },
-    **{
-        key: {
-            "name": name,
-            "icon": "mdi:chart-line",
-            "state_class": "measurement",
-            "value_template": f"{{{{ value_json.metrics.get('{key}') }}}}",
-        }
-        for key, name in (
-            ("train_loss", "Training loss"),
-            ("valid_loss", "Validation loss"),
-            ("full_valid_loss", "Full validation loss"),
-        )
-    },
+}
+_LOSSES = {
+    "train_loss": "Training loss",
+    "valid_loss": "Validation loss",
+    "full_valid_loss": "Full validation loss",
+}
+_REWARDS = {
+    "train_mean_reward": "Training reward",
+    "valid_mean_reward": "Validation reward",
+    "full_valid_mean_reward": "Full validation reward",
 }
 _encoder = msgspec.json.Encoder()
 
@@ -60,7 +57,7 @@ class Announcements:
     def of(self, job: JobGlance) -> Iterator[tuple[str, bytes]]:
         """Yield the topic and the announcement of each sensor of a job."""
         device = _identifier(job.source, job.id)
-        for key, about in _SENSORS.items():
+        for key, about in _sensors(job).items():
             told = {
                 **about,
                 "unique_id": f"{device}_{key}",
@@ -80,11 +77,25 @@ class Announcements:
     def topics_of(self, source: str, job_id: str) -> Iterator[str]:
         """Yield where a job's sensors are announced, to take that back."""
         device = _identifier(source, job_id)
-        for key in _SENSORS:
+        for key in (*_ALWAYS, *_LOSSES, *_REWARDS):
             yield self._topic(device, key)
 
     def _topic(self, device: str, key: str) -> str:
         return f"{self.prefix}/sensor/{device}/{key}/config"
+
+
+def _sensors(job: JobGlance) -> dict[str, dict[str, Any]]:
+    """Return what a job is shown by: who learns by rewards has no losses."""
+    metrics = _REWARDS if job.method == "reinforcement" else _LOSSES
+    return _ALWAYS | {
+        key: {
+            "name": name,
+            "icon": "mdi:chart-line",
+            "state_class": "measurement",
+            "value_template": f"{{{{ value_json.metrics.get('{key}') }}}}",
+        }
+        for key, name in metrics.items()
+    }
 
 
 def _identifier(source: str, job_id: str) -> str:

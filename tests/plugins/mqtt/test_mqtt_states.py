@@ -222,6 +222,22 @@ def rendered(told: dict[str, Any], state: dict[str, Any]) -> str:
     return jinja2.Template(told["value_template"]).render(value_json=state)
 
 
+async def test_a_job_that_learns_by_rewards_has_sensors_of_those(own, lent):
+    graded = job_row(
+        job={"method": {"type": "reinforcement"}}, latest={"train_mean_reward": 0.75}
+    )
+    lent.jobs.rows = [graded]
+    async with (
+        listening(own.port, SENSORS, "tunewatch/#") as listener,
+        opened({"url": own.url, "home_assistant": True}, lent),
+    ):
+        found = await sensors(listener, 5)
+        state = (await listener.until(STATE)).json()
+    shown = {told["name"]: rendered(told, state) for told in found.values()}
+    assert shown["Training reward"] == "0.75"
+    assert not [name for name in shown if "loss" in name]
+
+
 async def test_sensors_of_a_job_that_ended_unseen_are_taken_back(own, lent, tmp_path):
     lent.jobs.rows = [job_row(), job_row("ftjob-2"), job_row("ftjob-3")]
     table = {"url": own.url, "home_assistant": True, "discovery_prefix": "ha/found"}
