@@ -204,12 +204,14 @@ def trainer(monkeypatch):
 
 def test_every_configuration_shown_is_valid(tmp_path, choices, trainer):
     shown = [sample for sample in fenced(TEXT, "toml") if "[project" not in sample]
-    assert len(shown) == 9, "the look, Azure, webhooks twice, MQTT, two samples, many"
+    told = "the look, Azure, webhooks twice, MQTT, W&B, two samples, many twice"
+    assert len(shown) == 10, told
     (tmp_path / "webhook-secret").write_text(new_secret())
     (tmp_path / "mqtt-password").write_text("p4ssw0rd")
     for name in ("webhook", "research", "support", "admin-key"):
         (tmp_path / f"openai-{name}").write_text(new_secret())
     (tmp_path / "keys").mkdir()
+    (tmp_path / "wandb-key").write_text("k" * 40)
     (tmp_path / "ops-token").write_text("Bearer t0k3n")
     papers = issued(tmp_path, name="tunewatch")
     pem = papers.certificate.read_text() + papers.key.read_text()

@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from support.mosquitto_server import mosquitto
+from support.wandb_server import KEY, WandbServer
 from tunewatch.host import GROUP
 from tunewatch.testing import Receiver, Reply
 from tunewatch.testing.contract import ReactorContract, Rig, SinkContract, ViewContract
-from tunewatch_plugins import best_checkpoint, mqtt, prometheus, webhook
+from tunewatch_plugins import best_checkpoint, mqtt, prometheus, wandb_run, webhook
 
 SECRET = "whsec_" + "c2VjcmV0" * 6
 PASSWORD = "correct-horse"
@@ -94,6 +95,50 @@ class TestMqttAsBinaryCloudevents(TestMqtt):
     more: ClassVar = {"format": "cloudevents", "mode": "binary"}
 
 
+class TestWandb(SinkContract):
+    plugin = wandb_run.PLUGIN
+
+    @asynccontextmanager
+    async def receiver(self) -> AsyncIterator[Rig]:
+        server = WandbServer()
+
+        async def fail() -> None:
+            server.status = 500
+
+        async def heal() -> None:
+            server.status = 200
+
+        with server.serve() as url:
+            yield Rig(
+                settings={
+                    "url": url,
+                    "api_key": KEY,
+                    "init_timeout": "2s",
+                    "finish_timeout": "2s",
+                },
+                fail=fail,
+                heal=heal,
+                received=lambda: len(server.runs),
+                secrets=(KEY,),
+            )
+
+
+class TestWandbOffline(SinkContract):
+    plugin = wandb_run.PLUGIN
+
+    @asynccontextmanager
+    async def receiver(self) -> AsyncIterator[Rig]:
+        yield Rig(settings={"mode": "offline"})
+
+
+class TestWandbDisabled(SinkContract):
+    plugin = wandb_run.PLUGIN
+
+    @asynccontextmanager
+    async def receiver(self) -> AsyncIterator[Rig]:
+        yield Rig(settings={"mode": "disabled"})
+
+
 class TestBestCheckpoint(ReactorContract):
     plugin = best_checkpoint.PLUGIN
 
@@ -108,4 +153,4 @@ def test_no_built_in_plugin_is_left_out():
         for entry in entry_points(group=GROUP)
         if entry.dist is not None and entry.dist.name == "tunewatch"
     }
-    assert ours == {"best_checkpoint", "mqtt", "prometheus", "webhook"}
+    assert ours == {"best_checkpoint", "mqtt", "prometheus", "wandb", "webhook"}
