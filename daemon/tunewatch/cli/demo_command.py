@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -54,6 +55,12 @@ events = [
     "@status", "@metrics", "@selection",
     "fine_tuning.checkpoint.created", "tunewatch.job.settled",
 ]
+"""
+
+_WANDB = """
+[plugins.wandb]
+mode = "offline"
+dir = "{directory}"
 """
 
 _GREETING = """\
@@ -121,8 +128,11 @@ async def _demo(speed: float, seconds: float, seed: int, port: int) -> int:
         )
         if bus is not None:
             text += TABLE.format(port=bus)
+        has_wandb = find_spec("wandb") is not None
+        if has_wandb:
+            text += _WANDB.format(directory=directory)
         configuration.write_text(text)
-        _introduce(configuration, port, speed, seconds, bus)
+        _introduce(configuration, port, speed, seconds, bus, has_wandb=has_wandb)
         daemon = await stack.enter_async_context(_daemon(configuration))
         await _until_told(daemon, seconds)
     account.close()
@@ -142,13 +152,21 @@ def _port() -> int:
 
 
 def _introduce(
-    configuration: Path, port: int, speed: float, seconds: float, bus: int | None
+    configuration: Path,
+    port: int,
+    speed: float,
+    seconds: float,
+    bus: int | None,
+    *,
+    has_wandb: bool,
 ) -> None:
     greeting = _GREETING.format(
         speed=speed, seconds=seconds, port=port, configuration=configuration
     )
     if bus is not None:
         greeting += LINE.format(port=bus)
+    if has_wandb:
+        greeting += f"  W&B runs    {configuration.parent}/wandb, offline\n"
     click.echo(greeting, err=True)
 
 
@@ -166,7 +184,7 @@ async def _daemon(configuration: Path) -> AsyncIterator[asyncio.subprocess.Proce
         env={
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("TUNEWATCH_", "OPENAI_"))
+            if not name.startswith(("TUNEWATCH_", "OPENAI_", "WANDB_"))
         },
         start_new_session=True,  # Ctrl-C is ours: the daemon is asked to stop
     )
