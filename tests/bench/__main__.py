@@ -28,6 +28,7 @@ from bench import (
     bench_poller,
     bench_prometheus,
     bench_scale,
+    bench_wandb,
 )
 from bench.engines import FreshUrl, engines
 from bench.loop import loop_name
@@ -56,6 +57,7 @@ PARTS: dict[str, Callable[[FreshUrl], list[Figure]]] = {
     "scale": bench_scale.figures,
     "history": bench_history.figures,
     "metrics": bench_prometheus.figures,
+    "wandb": lambda _: bench_wandb.figures(),
     "command-line": lambda _: command_line(),
 }
 
