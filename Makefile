@@ -9,7 +9,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 # Three at once also on two cores, since many tests wait; one file by one worker, each
-# of which has a PostgreSQL of its own.
+# of which has a PostgreSQL of its own. In the order of their names: the long ones with
+# few tests would all come last else.
 WORKERS ?= 3
 # The interpreter for a new .venv; else the first of these that is new enough.
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
@@ -28,7 +29,8 @@ demo: $(VENV)/.run ## see it at work, with no account: about 100 seconds, or Ctr
 	@$(BIN)/tunewatch demo
 
 test: $(VENV)/.dev $(VENV)/.system ## every test, on SQLite and on a real PostgreSQL
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		$(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, the floors, and no address that is not ours
 	$(BIN)/ruff check

@@ -248,6 +248,8 @@ def worker(directory: Path, server: WandbServer):
         stdout=subprocess.PIPE,
         text=True,
         cwd=TESTS,
+        # Whatever runs in the background hands on that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
 
     def tell(words: str, *, heard: bool = True) -> str:
