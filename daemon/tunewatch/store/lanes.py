@@ -17,10 +17,10 @@ from tunewatch.store import schema, waiting
 from tunewatch.store.concluding import conclude, moved_on, revisions_of
 from tunewatch.store.heads import Heads, heads_of_each
 from tunewatch.store.lane_records import Attempt, Group, LaneRow, Settled
-from tunewatch.store.leases import check, lost, proof
+from tunewatch.store.leases import check, proof
 from tunewatch.store.records import EventRef, Fence
 from tunewatch.store.redelivery import end_stretches
-from tunewatch.store.statements import Batch, Row
+from tunewatch.store.statements import Batch, Proof, Row
 
 _MARK = ("position", "in_flight", "last_used_at")
 _MARK_KEY = ("plugin", "source_id")
@@ -68,11 +68,12 @@ def settle_group(connection: Connection, fence: Fence, group: Group) -> Settled:
     Raises LeaseLost, then nothing was written. May be run again.
     """
     batch = Batch(connection)
+    ours: Proof | None = None
     if connection.dialect.name == "sqlite" or group.conclusions or group.again:
         check(connection, fence)
     else:
         # Nothing is locked or written before the batch: it may prove the lease itself.
-        batch.require(proof(fence), lost(fence))
+        ours = proof(fence)
     refused = moved_on(connection, group.conclusions)
     heads = _heads(connection, fence.source_id, group)
     asked = {found.positions[0] for found in heads.values() if found.positions}
@@ -80,7 +81,7 @@ def settle_group(connection: Connection, fence: Fence, group: Group) -> Settled:
     _move_marks(batch, fence.source_id, group, heads)
     _log_attempts(connection, batch, fence.source_id, group)
     wanted = asked.union(group.bodies)
-    refs = waiting.write_and_read(connection, batch, wanted)
+    refs = waiting.write_and_read(connection, batch, wanted, proof=ours)
     _drop_lanes(connection, fence.source_id, group)
     _write_ends(connection, group)
     events = {ref.position: ref for ref in refs}

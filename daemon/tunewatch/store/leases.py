@@ -25,7 +25,7 @@ from tunewatch.plugin import Clock
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.records import Fence, LeaseLost
 from tunewatch.store.schema import lease, source
-from tunewatch.store.statements import execute
+from tunewatch.store.statements import Proof, execute
 
 TTL = 12.0
 """s a lease lasts without a renewal."""
@@ -86,16 +86,17 @@ def check(connection: Connection, held: Fence) -> None:
     if connection.dialect.name == "sqlite":
         fence(connection, held)
         return
-    found = execute(connection, proof(held))
-    if found != "SELECT 1":
-        raise lost(held)
+    ours = proof(held)
+    if execute(connection, ours.sql) != "SELECT 1":
+        raise ours.otherwise
 
 
-def proof(held: Fence) -> str:
+def proof(held: Fence) -> Proof:
     """Return what finds one row, and locks it, while the lease is ours (PostgreSQL)."""
-    return (
+    return Proof(
         "SELECT 1 FROM lease WHERE"  # noqa: S608 - two numbers of our own
-        f" source_id = {held.source_id:d} AND token = {held.token:d} FOR KEY SHARE"
+        f" source_id = {held.source_id:d} AND token = {held.token:d} FOR KEY SHARE",
+        lost(held),
     )
 
 

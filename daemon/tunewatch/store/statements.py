@@ -42,9 +42,11 @@ class _Write(NamedTuple):
     rows: list[Row]
 
 
-class _Required(NamedTuple):
+class Proof(NamedTuple):
+    """What must find its row, or nothing is written (PostgreSQL)."""
+
     sql: str
-    otherwise: Exception
+    otherwise: Exception  #: raised if it finds none
 
 
 class Batch:
@@ -56,14 +58,6 @@ class Batch:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._writes: list[_Write] = []
-        self._required: _Required | None = None
-
-    def require(self, sql: str, otherwise: Exception) -> None:
-        """Write nothing, and raise `otherwise`, unless a question finds its row.
-
-        PostgreSQL only: what the question locks is locked before what is written.
-        """
-        self._required = _Required(sql, otherwise)
 
     def insert(
         self,
@@ -117,24 +111,23 @@ class Batch:
             return Appended(0, 0)
         return _at_once(self._connection, writes, events)
 
-    def write_and_ask(self, question: Question) -> list[Row]:
+    def write_and_ask(self, question: Question, proof: Proof | None) -> list[Row]:
         """Run the writes and return the rows that the question finds.
 
-        PostgreSQL only, where it saves a round trip. It sees nothing of the writes.
-        Raises what `require` was given.
+        PostgreSQL only, where it saves a round trip. The question sees nothing of the
+        writes; what the proof locks is locked before them. Raises what the proof says.
         """
-        required, self._required = self._required, None
         writes, self._writes = self._writes, []
-        parts, values = _parts(writes, "EXISTS (SELECT FROM proof)" if required else "")
-        proof = required.sql if required else "SELECT 1"
+        parts, values = _parts(writes, "EXISTS (SELECT FROM proof)" if proof else "")
+        first = f"proof AS ({'SELECT 1' if proof is None else proof.sql})"
         sql = (
-            f"WITH {', '.join([f'proof AS ({proof})', *parts])}"  # noqa: S608 - our names
+            f"WITH {', '.join([first, *parts])}"  # noqa: S608 - our names
             " SELECT p.found, q.* FROM (SELECT count(*) AS found FROM proof) p"
             f" LEFT JOIN ({question.sql(len(values) + 1)}) q ON true"
         )
         rows = fetch(self._connection, sql, [*values, *question.values])
-        if required is not None and rows[0][0] != 1:
-            raise required.otherwise
+        if proof is not None and rows[0][0] != 1:
+            raise proof.otherwise
         return [tuple(row)[1:] for row in rows if row[1] is not None]
 
 

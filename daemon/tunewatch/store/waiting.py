@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from tunewatch.store.heads import Wanted
 from tunewatch.store.records import EventRef
-from tunewatch.store.statements import Batch, Question
+from tunewatch.store.statements import Batch, Proof, Question
 
 PART = 100_000
 """Positions that are grouped at once: one statement must not outlast its time."""
@@ -125,19 +125,27 @@ def merged(parts: Iterable[Pending]) -> list[Pending]:
 
 def bodies(connection: Connection, positions: Iterable[int]) -> list[EventRef]:
     """Return the events at these positions, without their jobs' metadata."""
-    return write_and_read(connection, Batch(connection), positions)
+    wanted = set(positions)
+    return write_and_read(connection, Batch(connection), wanted) if wanted else []
 
 
 def write_and_read(
-    connection: Connection, batch: Batch, positions: Iterable[int]
+    connection: Connection,
+    batch: Batch,
+    positions: Iterable[int],
+    *,
+    proof: Proof | None = None,
 ) -> list[EventRef]:
-    """Run a batch first, and return what `bodies` does."""
+    """Run a batch first, and return what `bodies` does.
+
+    On PostgreSQL as one statement, and only under the proof.
+    """
     wanted = sorted(set(positions))
     if connection.dialect.name == "sqlite":
         batch.write()
         rows: Iterable[Any] = _rows_at(connection, wanted)
     else:
-        rows = batch.write_and_ask(Question(_at_any_of, [wanted]))
+        rows = batch.write_and_ask(Question(_at_any_of, [wanted]), proof)
     return [
         EventRef(position, source, key, kind, name, bool(derived), None, bytes(body))
         for position, source, key, kind, name, derived, body in rows
