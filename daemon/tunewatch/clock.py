@@ -44,24 +44,30 @@ class SystemClock:
 
 
 class FastClock:
-    """Time that runs `speed` times as fast: hours of waiting in seconds, for tests."""
+    """Time that runs `speed` times as fast: hours of waiting in seconds, for tests.
 
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._start = time.monotonic()
-        self._epoch = time.time()
+    It begins when it is made, at the time it is then. With `began` on the machine's
+    monotonic clock, and `epoch` in unix seconds, it is the same in several processes.
+    """
+
+    def __init__(
+        self, speed: float, *, began: float | None = None, epoch: float | None = None
+    ) -> None:
+        self.speed = speed
+        self.began = time.monotonic() if began is None else began
+        self.epoch = time.time() if epoch is None else epoch
 
     def now(self) -> float:
-        """Return unix seconds, running ahead from the moment it was made."""
-        return self._epoch + self.monotonic()
+        """Return unix seconds, running ahead since it began."""
+        return self.epoch + self.monotonic()
 
     def monotonic(self) -> float:
-        """Return seconds since it was made, `speed` for each real one."""
-        return (time.monotonic() - self._start) * self._speed
+        """Return seconds since it began, `speed` for each real one."""
+        return (time.monotonic() - self.began) * self.speed
 
     async def sleep(self, seconds: float) -> None:
         """Wait for that many of its own seconds."""
-        await asyncio.sleep(max(0.0, seconds) / self._speed)
+        await asyncio.sleep(max(0.0, seconds) / self.speed)
 
 
 async def sleep_or(event: asyncio.Event, seconds: float, clock: Clock) -> None:

@@ -84,31 +84,39 @@ async def commit_many(d: Desk) -> None:
         )
 
 
+async def through_journal(d: Desk, gate: Gate) -> tuple[float, list[bytes]]:
+    """Return deliveries a second from the first commit to the last acknowledgement.
+
+    And what was delivered. The connections are made before.
+    """
+    tally, bodies = Tally(), list[bytes]()
+    d.store.journal.listen(
+        lambda refs: bodies.extend(ref.body for ref in refs if ref.type == MESSAGE)
+    )
+    async with d.dispatching(gate, observer=tally) as dispatcher:
+        await d.tell("ftjob-0", "the connections are warm")
+        await until(lambda: tally.dwells)
+        bodies.clear()
+        began = time.perf_counter()
+        await commit_many(d)
+        await dispatcher.idle.wait()
+        took = time.perf_counter() - began
+    assert tally.outcomes == [("accepted", 1)] * (POSTS + 1)
+    left = "SELECT count(*) FROM event e, mark m WHERE e.position > m.position"
+    assert await d.one(left) == 0
+    return POSTS / took, bodies
+
+
 async def journal_rate(receiver: LeanReceiver, url: str) -> tuple[float, list[bytes]]:
-    """Return deliveries a second from the first commit to the last acknowledgement."""
+    """Return webhooks a second through the journal, all of which arrived."""
     async with (
         desk(url, SystemClock()) as d,
         webhook_to(receiver.url(), "ops", concurrency=IN_FLIGHT) as ops,
     ):
-        bodies: list[bytes] = []
-        d.store.journal.listen(
-            lambda refs: bodies.extend(ref.body for ref in refs if ref.type == MESSAGE)
-        )
-        tally = Tally()
-        async with d.dispatching(ops, observer=tally) as dispatcher:
-            await d.tell("ftjob-0", "the connections are warm")
-            await until(lambda: tally.dwells)
-            bodies.clear()
-            began = time.perf_counter()
-            await commit_many(d)
-            await dispatcher.idle.wait()
-            took = time.perf_counter() - began
-        assert tally.outcomes == [("accepted", 1)] * (POSTS + 1)
-        left = "SELECT count(*) FROM event e, mark m WHERE e.position > m.position"
-        assert await d.one(left) == 0
+        rate, bodies = await through_journal(d, ops)
     told = {name for path, name in receiver.took() if path == "/hook"}
     assert len(told) == POSTS + 1, "not everything arrived"
-    return POSTS / took, bodies
+    return rate, bodies
 
 
 def throughput(receiver: LeanReceiver, fresh: FreshUrl) -> list[Figure]:

@@ -11,14 +11,11 @@ import asyncio
 import sqlite3
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from bench.bench_scale import ManyKeys, as_installed
+from bench.bench_scale import ManyKeys, as_installed, lived
 from bench.engines import FreshUrl
 from bench.loop import run
 from bench.many_jobs_api import PAGE, ManyJobs, many_jobs_api
@@ -50,19 +47,6 @@ def daemon_of(directory: Path, api: ManyJobs, source: str) -> ManyKeys:
         source=source,
         environ={"KEY_0": "sk-0"},
     )
-
-
-@asynccontextmanager
-async def lived(daemon: ManyKeys) -> AsyncIterator[psutil.Process]:
-    """Run a daemon until the block ends; it must end well."""
-    await daemon.start()
-    try:
-        assert daemon.process is not None
-        yield psutil.Process(daemon.process.pid)
-        code, _ = await daemon.stop()
-        assert code == 0, daemon.said()
-    finally:
-        await daemon.kill()
 
 
 def known(directory: Path) -> int:

@@ -19,18 +19,18 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from bench.fast_daemon import AheadClock
 from bench.report import Figure, as_text, at_most
 from support.daemon_process import SECRET
 from support.databases import free_port
 from support.watching import until
+from tunewatch.clock import FastClock
 from tunewatch.testing import Fault, SimulatedApi, SimulatedClock
 from tunewatch.testing.organisation import PROJECT_KEYS, Organisation
 
@@ -75,8 +75,6 @@ class Sample:
     files: int
     threads: int
     tasks: dict[str, int]
-    cpu: float
-    garbage: int
 
 
 @dataclass(slots=True)
@@ -119,9 +117,7 @@ def configuration(directory: Path, api_url: str, hook: str, port: int) -> Path:
 
 
 @asynccontextmanager
-async def world(
-    clock: AheadClock, receiver: Receiver
-) -> AsyncIterator[tuple[str, str]]:
+async def world(clock: FastClock, receiver: Receiver) -> AsyncIterator[tuple[str, str]]:
     """Serve the API and the receiver on the clock; yield both URLs."""
     simulated = SimulatedClock(start=clock.now(), scale=clock.speed, compress=False)
     api = SimulatedApi(seed=46, clock=simulated)
@@ -173,13 +169,13 @@ async def _scrape(port: int, life: Life) -> None:
             life.scrapes.append(time.monotonic() - began)
 
 
-async def _look(path: Path, clock: AheadClock, life: Life) -> None:
+async def _look(path: Path, clock: FastClock, life: Life) -> None:
     while True:
         await asyncio.sleep(LOOK)
         life.stored.append(await asyncio.to_thread(_stored, path, clock))
 
 
-def _stored(path: Path, clock: AheadClock) -> Stored:
+def _stored(path: Path, clock: FastClock) -> Stored:
     wal = path.with_name(path.name + "-wal")
     uri = f"file:{path}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as connection:
@@ -195,7 +191,7 @@ async def live(minutes: float, directory: Path, tell: Callable[[str], None]) -> 
     """Let the daemon live for so many minutes of ours; return what it held."""
     # In the past, so that nothing lies ahead of the machine's own clock.
     epoch = time.time() - minutes * 60 * SPEED - DAY
-    clock = AheadClock(speed=SPEED, began=time.monotonic(), epoch=epoch)
+    clock = FastClock(SPEED, began=time.monotonic(), epoch=epoch)
     receiver, life, port = Receiver(), Life(), free_port()
     async with world(clock, receiver) as (api_url, hook):
         path = configuration(directory, api_url, hook, port)
@@ -214,7 +210,7 @@ async def live(minutes: float, directory: Path, tell: Callable[[str], None]) -> 
 
 
 @asynccontextmanager
-async def _daemon(path: Path, clock: AheadClock) -> AsyncIterator[asyncio.StreamReader]:
+async def _daemon(path: Path, clock: FastClock) -> AsyncIterator[asyncio.StreamReader]:
     """Run the daemon, and yield what it tells; it must end well."""
     said = path.with_name("daemon.log")
     with said.open("wb") as log:
@@ -238,7 +234,7 @@ async def _daemon(path: Path, clock: AheadClock) -> AsyncIterator[asyncio.Stream
 
 async def _pass(
     minutes: float,
-    clock: AheadClock,
+    clock: FastClock,
     life: Life,
     receiver: Receiver,
     tell: Callable[[str], None],
@@ -272,32 +268,25 @@ def figures(life: Life) -> list[Figure]:
     """Return what grew, and by how much."""
     days = life.samples[-1].days
     lines: list[Figure] = []
-    for what, kept, quantity in (
-        ("resident, MiB", life.samples, lambda one: one.resident / MIB),
-        ("open files", life.samples, lambda one: one.files),
-        ("threads", life.samples, lambda one: one.threads),
-        ("tasks", life.samples, lambda one: sum(one.tasks.values())),
-        ("store, MiB", life.stored, lambda one: one.size / MIB),
-        ("events stored", life.stored, lambda one: one.rows["event"]),
-        ("jobs stored", life.stored, lambda one: one.rows["job"]),
-        ("attempts stored", life.stored, lambda one: one.rows["attempt"]),
+    for what, kept, quantity, more in (
+        ("resident, MiB", life.samples, lambda one: one.resident / MIB, 0),
+        ("open files", life.samples, lambda one: one.files, MORE_FILES),
+        ("threads", life.samples, lambda one: one.threads, 0),
+        ("tasks", life.samples, lambda one: sum(one.tasks.values()), 0),
+        ("store, MiB", life.stored, lambda one: one.size / MIB, 0),
+        ("events stored", life.stored, lambda one: one.rows["event"], 0),
+        ("jobs stored", life.stored, lambda one: one.rows["job"], 0),
+        ("attempts stored", life.stored, lambda one: one.rows["attempt"], 0),
     ):
         early, late = grown(kept, quantity, days)
-        times = late / early if early else 1.0
-        most = (
-            max(MOST_GROWTH, 1 + MORE_FILES / early)
-            if what == "open files"
-            else MOST_GROWTH
-        )
-        shown = f"{early:,.0f} -> {late:,.0f}"
         lines.append(
             at_most(
                 f"{what}, day {2 * RETENTION:.0f} to {days:.0f}",
-                times,
-                round(most, 2),
+                late / early,
+                round(max(MOST_GROWTH, 1 + more / early), 2),
                 "times",
                 digits=2,
-                ratio=shown,
+                ratio=f"{early:,.0f} -> {late:,.0f}",
             )
         )
     log = max(one.log for one in life.stored) / MIB
@@ -323,7 +312,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         life = asyncio.run(live(asked.minutes, Path(directory), tell))
     if asked.keep is not None:
-        asked.keep.write_text(json.dumps([repr(life)]))
+        asked.keep.write_text(json.dumps(asdict(life)))
     lines = figures(life)
     sys.stdout.write(as_text(lines) + "\n")
     return 0 if all(line.ok is not False for line in lines) else 1

@@ -17,17 +17,16 @@ from pathlib import Path
 
 import aiomqtt
 
-from bench.bench_deliveries import commit_many
+from bench.bench_deliveries import IN_FLIGHT, through_journal
 from bench.engines import ENGINES, FreshUrl
 from bench.loop import run
 from bench.report import Figure, at_least
-from support.dispatching import MESSAGE, Tally, desk, gate, until
+from support.dispatching import desk, gate
 from support.mosquitto_server import Mosquitto, mosquitto
 from support.mqtt_opening import Lent, opened
 from tunewatch.clock import SystemClock
 from tunewatch.dispatch import Gate
 
-IN_FLIGHT = 128
 ROUNDS = 3
 LEAST_RATE, LEAST_RATIO = 3000, 0.5
 
@@ -64,22 +63,9 @@ async def bare_rate(broker: Mosquitto, bodies: Sequence[bytes]) -> float:
 async def journal_rate(
     broker: Mosquitto, url: str, home: Path
 ) -> tuple[float, list[bytes]]:
-    """Return events a second from the first commit to the last acknowledgement."""
-    tally, bodies = Tally(), list[bytes]()
+    """Return events a second through the journal, and what they were."""
     async with desk(url, SystemClock()) as d, mqtt_to(broker, home) as bus:
-        d.store.journal.listen(
-            lambda refs: bodies.extend(ref.body for ref in refs if ref.type == MESSAGE)
-        )
-        async with d.dispatching(bus, observer=tally) as dispatcher:
-            await d.tell("ftjob-0", "the connection is warm")
-            await until(lambda: tally.dwells)
-            bodies.clear()
-            began = time.perf_counter()
-            await commit_many(d)
-            await dispatcher.idle.wait()
-            took = time.perf_counter() - began
-        assert tally.outcomes == [("accepted", 1)] * (len(bodies) + 1)
-    return len(bodies) / took, bodies
+        return await through_journal(d, bus)
 
 
 def figures(fresh: FreshUrl) -> list[Figure]:

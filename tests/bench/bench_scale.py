@@ -68,16 +68,8 @@ def as_installed(directory: Path) -> Program:
 
 
 @asynccontextmanager
-async def many_keys(directory: Path, api: ManyJobs) -> AsyncIterator[psutil.Process]:
-    """Start the daemon on a store that exists, and lend its process."""
-    daemon = ManyKeys(
-        program=as_installed(directory),
-        state=f"sqlite:///{directory / 'state.db'}",
-        api_url=api.url,
-        environ={f"KEY_{n}": f"sk-{n}" for n in range(PROJECTS)},
-    )
-    await daemon.start()  # makes the store, with what nobody needs later
-    await daemon.stop()
+async def lived(daemon: ManyKeys) -> AsyncIterator[psutil.Process]:
+    """Run a daemon until the block ends, and lend its process; it must end well."""
     await daemon.start()
     try:
         assert daemon.process is not None
@@ -86,6 +78,21 @@ async def many_keys(directory: Path, api: ManyJobs) -> AsyncIterator[psutil.Proc
         assert code == 0, daemon.said()
     finally:
         await daemon.kill()
+
+
+@asynccontextmanager
+async def many_keys(directory: Path, api: ManyJobs) -> AsyncIterator[psutil.Process]:
+    """Start the daemon on a store that exists, and lend its process."""
+    daemon = ManyKeys(
+        program=as_installed(directory),
+        state=f"sqlite:///{directory / 'state.db'}",
+        api_url=api.url,
+        environ={f"KEY_{n}": f"sk-{n}" for n in range(PROJECTS)},
+    )
+    async with lived(daemon):
+        pass  # makes the store, with what nobody needs later
+    async with lived(daemon) as process:
+        yield process
 
 
 async def all_known(api: ManyJobs) -> None:

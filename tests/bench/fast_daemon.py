@@ -8,13 +8,11 @@ simulates the API. Writes a line of JSON every few seconds: what it holds.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import os
 import signal
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -26,33 +24,13 @@ from tunewatch import config
 from tunewatch.app.daemon import Ready, run_daemon
 from tunewatch.app.process import exempt_what_stays
 from tunewatch.cli.settings import plugin_model, source_model
+from tunewatch.clock import FastClock
 
 EVERY = 5.0
 """s of ours between two lines."""
 
 
-class AheadClock:
-    """Time that runs `speed` times as fast, the same in every process."""
-
-    def __init__(self, *, speed: float, began: float, epoch: float) -> None:
-        self.speed = speed
-        self.began = began
-        self.epoch = epoch
-
-    def now(self) -> float:
-        """Return unix seconds."""
-        return self.epoch + self.monotonic()
-
-    def monotonic(self) -> float:
-        """Return seconds since it began."""
-        return (time.monotonic() - self.began) * self.speed
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait for that many of its own seconds."""
-        await asyncio.sleep(max(0.0, seconds) / self.speed)
-
-
-def held(clock: AheadClock) -> dict[str, object]:
+def held(clock: FastClock) -> dict[str, object]:
     """Return what the process holds now."""
     process = psutil.Process()
     kinds = Counter(task.get_name().partition(":")[0] for task in asyncio.all_tasks())
@@ -62,12 +40,10 @@ def held(clock: AheadClock) -> dict[str, object]:
         "files": process.num_fds(),
         "threads": process.num_threads(),
         "tasks": dict(kinds),
-        "cpu": sum(process.cpu_times()[:2]),
-        "garbage": len(gc.garbage),
     }
 
 
-async def _tell(clock: AheadClock, is_ready: asyncio.Event) -> None:
+async def _tell(clock: FastClock, is_ready: asyncio.Event) -> None:
     await is_ready.wait()
     while True:
         sys.stdout.write(json.dumps(held(clock)) + "\n")
@@ -75,7 +51,7 @@ async def _tell(clock: AheadClock, is_ready: asyncio.Event) -> None:
         await asyncio.sleep(EVERY)
 
 
-async def _run(path: Path, clock: AheadClock) -> int:
+async def _run(path: Path, clock: FastClock) -> int:
     settings = config.load(
         path, os.environ, source_model=source_model, plugin_model=plugin_model
     )
@@ -101,7 +77,7 @@ def main() -> int:
     structlog.configure(
         wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr)
     )
-    clock = AheadClock(speed=float(speed), began=float(began), epoch=float(epoch))
+    clock = FastClock(float(speed), began=float(began), epoch=float(epoch))
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_run(Path(path), clock))
 

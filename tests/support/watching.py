@@ -225,7 +225,7 @@ class SkippingClock(FastClock):
     async def sleep(self, seconds: float) -> None:
         end = self.monotonic() + seconds
         while (left := end - self.monotonic()) > 0:
-            await super().sleep(min(left, 0.02 * self._speed))
+            await super().sleep(min(left, 0.02 * self.speed))
 
 
 class ShyJournal:
