@@ -9,31 +9,32 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
+
+from tunewatch.cli.demo_children import Offer, end, free_port
 
 STARTED = 5.0  #: s that it may take to listen
 STOP = 5.0  #: s that it may take to end
 _BESIDE = "/usr/sbin:/usr/local/sbin"  # where Debian has it; not on everybody's PATH
 
-TABLE = """
+_TABLE = """
 [plugins.mqtt]
 url = "mqtt://127.0.0.1:{port}"
 """
-LINE = "  MQTT        mosquitto_sub -p {port} -v -t 'tunewatch/#'\n"
+_LINE = "  MQTT        mosquitto_sub -p {port} -v -t 'tunewatch/#'\n"
 
 
 @asynccontextmanager
-async def broker() -> AsyncIterator[int | None]:
-    """Run a broker until the block ends; lend its port, None if there is none."""
+async def broker() -> AsyncIterator[Offer | None]:
+    """Run a broker until the block ends; None if there is none to be run."""
     path = f"{os.environ.get('PATH', os.defpath)}:{_BESIDE}"
     program = shutil.which("mosquitto", path=path)
-    if program is None or find_spec("aiomqtt") is None:
+    port = free_port(0)
+    if program is None or port is None or find_spec("aiomqtt") is None:
         yield None
         return
-    port = _free_port()
     # Without a file of its own it listens on loopback only.
     process = await asyncio.create_subprocess_exec(
         *(program, "-p", str(port)),
@@ -42,9 +43,10 @@ async def broker() -> AsyncIterator[int | None]:
         start_new_session=True,  # Ctrl-C is ours: the daemon takes its leave first
     )
     try:
-        yield port if await _listens(port, process) else None
+        offer = Offer(_TABLE.format(port=port), _LINE.format(port=port))
+        yield offer if await _listens(port, process) else None
     finally:
-        await _stop(process)
+        await end(process, within=STOP)
 
 
 async def _listens(port: int, process: asyncio.subprocess.Process) -> bool:
@@ -57,21 +59,3 @@ async def _listens(port: int, process: asyncio.subprocess.Process) -> bool:
                     return True
                 await asyncio.sleep(0.02)
     return False
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(STOP):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -12,7 +12,6 @@ import base64
 import os
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -23,7 +22,8 @@ from pathlib import Path
 import click
 
 from tunewatch.cli.demo_account import Account
-from tunewatch.cli.demo_broker import LINE, TABLE, broker
+from tunewatch.cli.demo_broker import broker
+from tunewatch.cli.demo_children import Offer, end, free_port
 from tunewatch.cli.exits import USAGE, Quit
 
 KEY = "sk-simulated"
@@ -118,6 +118,7 @@ async def _demo(speed: float, seconds: float, seed: int, port: int) -> int:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         configuration = directory / "tunewatch.toml"
         bus = await stack.enter_async_context(broker())
+        offers = [offer for offer in (bus, _wandb(directory)) if offer is not None]
         text = _CONFIG.format(
             state=directory / "state.db",
             port=port,
@@ -126,13 +127,11 @@ async def _demo(speed: float, seconds: float, seed: int, port: int) -> int:
             receiver=await stack.enter_async_context(receiver.serve()),
             secret=secret,
         )
-        if bus is not None:
-            text += TABLE.format(port=bus)
-        has_wandb = find_spec("wandb") is not None
-        if has_wandb:
-            text += _WANDB.format(directory=directory)
-        configuration.write_text(text)
-        _introduce(configuration, port, speed, seconds, bus, has_wandb=has_wandb)
+        configuration.write_text(text + "".join(offer.table for offer in offers))
+        greeting = _GREETING.format(
+            speed=speed, seconds=seconds, port=port, configuration=configuration
+        )
+        click.echo(greeting + "".join(offer.line for offer in offers), err=True)
         daemon = await stack.enter_async_context(_daemon(configuration))
         await _until_told(daemon, seconds)
     account.close()
@@ -142,32 +141,19 @@ async def _demo(speed: float, seconds: float, seed: int, port: int) -> int:
 
 def _port() -> int:
     """Return the usual port if nobody has it, else any that is free."""
-    for wanted in (USUAL, 0):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", wanted))
-            port: int = probe.getsockname()[1]
-            return port
-    raise Quit(USAGE, "no port of 127.0.0.1 is free for /metrics: name one by --port")
+    port = free_port(USUAL, 0)
+    if port is None:
+        reason = "no port of 127.0.0.1 is free for /metrics: name one by --port"
+        raise Quit(USAGE, reason)
+    return port
 
 
-def _introduce(
-    configuration: Path,
-    port: int,
-    speed: float,
-    seconds: float,
-    bus: int | None,
-    *,
-    has_wandb: bool,
-) -> None:
-    greeting = _GREETING.format(
-        speed=speed, seconds=seconds, port=port, configuration=configuration
-    )
-    if bus is not None:
-        greeting += LINE.format(port=bus)
-    if has_wandb:
-        greeting += f"  W&B runs    {configuration.parent}/wandb, offline\n"
-    click.echo(greeting, err=True)
+def _wandb(directory: Path) -> Offer | None:
+    """Offer W&B, offline, where its client is installed."""
+    if find_spec("wandb") is None:
+        return None
+    line = f"  W&B runs    {directory}/wandb, offline\n"
+    return Offer(_WANDB.format(directory=directory), line)
 
 
 @asynccontextmanager
@@ -191,18 +177,7 @@ async def _daemon(configuration: Path) -> AsyncIterator[asyncio.subprocess.Proce
     try:
         yield daemon
     finally:
-        await _stop(daemon)
-
-
-async def _stop(daemon: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        daemon.terminate()
-    try:
-        async with asyncio.timeout(STOP):
-            await daemon.wait()
-    except TimeoutError:
-        daemon.kill()
-        await daemon.wait()
+        await end(daemon, within=STOP)
 
 
 async def _until_told(daemon: asyncio.subprocess.Process, seconds: float) -> None:
