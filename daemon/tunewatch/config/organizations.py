@@ -21,8 +21,8 @@ from tunewatch.config.models import (
 )
 from tunewatch.config.tables import (
     ModelOf,
-    divided,
     fields_of,
+    halves,
     model_for,
     named_tables,
     with_defaults,
@@ -107,10 +107,7 @@ def _template(
     table: dict[str, Any], model: type[BaseModel], place: Place
 ) -> tuple[SourceSettings | None, list[Mistake]]:
     """Return what all sources of an organisation have in common."""
-    shared, special = divided(SourceKeys, model, table)
-    keys, mistakes = checked(SourceKeys, shared, place)
-    own, more = checked(model, special, place, also_known=known_keys(SourceKeys))
-    mistakes = [*mistakes, *more]
+    keys, own, mistakes = halves(SourceKeys, model, table, place)
     if mistakes or keys is None or own is None:
         return None, mistakes
     return SourceSettings.model_construct(**fields_of(keys), name="", settings=own), []

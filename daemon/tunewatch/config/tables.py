@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -28,6 +28,7 @@ from tunewatch.settings import (
     known_keys,
 )
 
+KeysT = TypeVar("KeysT", bound=BaseModel)
 Tables = dict[str, dict[str, Any]]
 """Tables by name, not yet checked."""
 
@@ -172,27 +173,29 @@ def _unknown_defaults(
     return checked(SourceKeys, unknown, here, also_known=known)[1]
 
 
-def divided(
-    keys: type[BaseModel], own: type[BaseModel], table: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what all kinds share, and the rest. A key of both goes to both."""
-    shared, special = known_keys(keys), known_keys(own)
-    return (
-        {key: value for key, value in table.items() if key in shared},
-        {k: value for k, value in table.items() if k in special or k not in shared},
+def halves(
+    shared: type[KeysT], own: type[BaseModel], table: dict[str, Any], place: Place
+) -> tuple[KeysT | None, BaseModel | None, list[Mistake]]:
+    """Return what all kinds share, what is the kind's own, and every mistake.
+
+    A key of both goes to both.
+    """
+    common, special = known_keys(shared), known_keys(own)
+    keys, mistakes = checked(
+        shared, {key: value for key, value in table.items() if key in common}, place
     )
+    rest = {k: v for k, v in table.items() if k in special or k not in common}
+    made, more = checked(own, rest, place, also_known=common)
+    return keys, made, [*mistakes, *more]
 
 
 def _source(
     name: str, table: dict[str, Any], model: type[BaseModel], place: Place
 ) -> tuple[SourceSettings | None, list[Mistake]]:
-    shared, special = divided(SourceKeys, model, table)
-    if shared.get("enabled") in (False, "false"):
+    if table.get("enabled") in (False, "false"):
         # It may lack its secrets; only what could be misspelt is still looked at.
         return None, []
-    keys, mistakes = checked(SourceKeys, shared, place)
-    own, more = checked(model, special, place, also_known=known_keys(SourceKeys))
-    mistakes = [*mistakes, *more]
+    keys, own, mistakes = halves(SourceKeys, model, table, place)
     if keys is not None and keys.api_key is None and getattr(model, "needs_key", True):
         text = (
             "wanted the key of the source, as api_key_env, api_key_file, "
@@ -209,10 +212,7 @@ def _source(
 def _plugin(
     name: str, table: dict[str, Any], model: type[BaseModel], place: Place
 ) -> tuple[PluginSettings | None, list[Mistake]]:
-    shared, special = divided(PluginKeys, model, table)
-    keys, mistakes = checked(PluginKeys, shared, place)
-    own, more = checked(model, special, place, also_known=known_keys(PluginKeys))
-    mistakes = [*mistakes, *more]
+    keys, own, mistakes = halves(PluginKeys, model, table, place)
     if mistakes or keys is None or own is None:
         return None, mistakes
     fields = {**fields_of(keys), "kind": keys.kind or name}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from openai import AsyncOpenAI, Omit, omit
 
@@ -31,6 +32,28 @@ class Client(AsyncOpenAI):
         }
 
 
+def client_of(
+    settings: OpenAISettings,
+    context: SourceContext,
+    *,
+    timeout: float,
+    project: str | None,
+    **keys: Any,
+) -> Client:
+    """Return a client that shares its connections and tries nothing again."""
+    client = Client(
+        **keys,
+        base_url=settings.base_url,
+        http_client=lent_http(context),
+        max_retries=0,
+        timeout=timeout,
+    )
+    # Set here, because the client would fill a None from the environment.
+    client.organization = settings.organization
+    client.project = project
+    return client
+
+
 class OpenAISource(Surface):
     """One key's view of OpenAI, or of an API with the same surface."""
 
@@ -43,16 +66,13 @@ class OpenAISource(Surface):
         now: Callable[[], float] = time.time,
     ) -> None:
         credential = Credential.of(context.secret)
-        client = Client(
-            api_key=credential,
-            base_url=settings.base_url,
-            http_client=lent_http(context),
-            max_retries=0,
+        client = client_of(
+            settings,
+            context,
             timeout=timeout,
+            project=settings.project,
+            api_key=credential,
         )
-        # Set here, because the client would fill a None from the environment.
-        client.organization = settings.organization
-        client.project = settings.project
         super().__init__(
             client,
             context,

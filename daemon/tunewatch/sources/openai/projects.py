@@ -18,7 +18,7 @@ from tunewatch.sources.contract import (
     SourceContext,
     SourceFault,
 )
-from tunewatch.sources.openai.client import Client
+from tunewatch.sources.openai.client import client_of
 from tunewatch.sources.openai.credential import Credential
 from tunewatch.sources.openai.decode import identify
 from tunewatch.sources.openai.exchange import Exchange
@@ -26,7 +26,7 @@ from tunewatch.sources.openai.faults import Asked
 from tunewatch.sources.openai.lenient import read_object, text
 from tunewatch.sources.openai.pages import read_page
 from tunewatch.sources.openai.settings import OpenAISettings
-from tunewatch.sources.openai.surface import PAGE_LIMIT, TIMEOUT, lent_http
+from tunewatch.sources.openai.surface import PAGE_LIMIT, TIMEOUT
 
 _ADVICE = {
     401: "the admin key is refused: check admin_key_file, and that it is an admin key",
@@ -53,17 +53,14 @@ class OpenAIProjects:
         self._key = Credential.of(
             context.secret, noun="admin key", where="admin_key_file or admin_key_env"
         )
-        self._client = Client(
+        self._client = client_of(
+            settings,
+            context,
+            timeout=timeout,
+            project=None,
             api_key="none",
             admin_api_key="none",
-            base_url=settings.base_url,
-            http_client=lent_http(context),
-            max_retries=0,
-            timeout=timeout,
         )
-        # Set here, because the client would fill a None from the environment.
-        self._client.organization = settings.organization
-        self._client.project = None
         projects = self._client.admin.organization.projects
         self._list = projects.with_streaming_response.list
 
