@@ -18,7 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tunewatch.plugin import Duration, Secret
 from tunewatch_plugins.mqtt.topics import checked_prefix
 from tunewatch_plugins.secrets import Parsed, Trouble
-from tunewatch_plugins.tls import Papers, Tls, tls, trust
+from tunewatch_plugins.tls import Papers, Tls, trust
+from tunewatch_plugins.tls_settings import (
+    CaFile,
+    ClientCert,
+    ClientKey,
+    ClientKeyPassword,
+    papers_of,
+    tls_of,
+)
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 _WANTED_URL = "wanted mqtts://HOST:PORT, or mqtt:// without TLS;"
@@ -62,28 +70,10 @@ class MqttSettings(BaseModel):
         examples=["password_file=/run/secrets/mqtt-password"],
         description="the password for that",
     )
-    ca_file: Path | None = Field(
-        default=None,
-        description="certificate authorities to trust instead of the system's, PEM",
-    )
-    client_cert: Secret | None = Field(
-        default=None,
-        examples=["client_cert_file=/run/secrets/mqtt-client.pem"],
-        description=(
-            "a certificate to show to the broker, PEM, with those between it and"
-            " their authority; the key may be in the same file"
-        ),
-    )
-    client_key: Secret | None = Field(
-        default=None,
-        examples=["client_key_file=/run/secrets/mqtt-client.key"],
-        description="its private key, PEM",
-    )
-    client_key_password: Secret | None = Field(
-        default=None,
-        examples=["client_key_password_file=/run/secrets/mqtt-client.password"],
-        description="what opens the private key, if it is encrypted",
-    )
+    ca_file: CaFile = None
+    client_cert: ClientCert = None
+    client_key: ClientKey = None
+    client_key_password: ClientKeyPassword = None
     prefix: str = Field(
         default="tunewatch",
         description="what every topic begins with: one or more levels",
@@ -139,19 +129,6 @@ class MqttSettings(BaseModel):
     def _begins_topics(cls, text: str) -> str:
         return checked_prefix(text)
 
-    @field_validator("ca_file")
-    @classmethod
-    def _holds_certificates(cls, path: Path | None) -> Path | None:
-        if path is not None:
-            try:
-                trust(path)
-            except OSError as error:
-                why = error.strerror or type(error).__name__
-                raise ValueError(
-                    f"wanted certificates in PEM form in this file; found: {why}"
-                ) from None
-        return path
-
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if find_spec("aiomqtt") is None:
@@ -171,13 +148,11 @@ class MqttSettings(BaseModel):
         return self
 
     def _can_introduce_itself(self) -> None:
-        if self.client_cert is None:
-            if self.client_key is not None or self.client_key_password is not None:
-                raise ValueError("a client_key is of no use without client_cert")
-        elif not self.broker.is_encrypted:
+        papers = self._papers()
+        if papers is not None and not self.broker.is_encrypted:
             raise ValueError("a client_cert is shown by TLS only: wanted an mqtts url")
-        else:
-            _tls(self.ca_file, self._papers())
+        if papers is not None:
+            _tls(self.ca_file, papers)
         if self.ca_file is not None and not self.broker.is_encrypted:
             raise ValueError("a ca_file is of use for TLS only: wanted an mqtts url")
 
@@ -187,13 +162,7 @@ class MqttSettings(BaseModel):
         return _broker(self.url)
 
     def _papers(self) -> Papers | None:
-        if self.client_cert is None:
-            return None
-        return Papers(
-            certificate=self.client_cert,
-            key=self.client_key,
-            password=self.client_key_password,
-        )
+        return papers_of(self.client_cert, self.client_key, self.client_key_password)
 
     def connections(self, trouble: Trouble) -> Parsed[Tls] | None:
         """Return what to connect with, None without TLS. Raises ValueError."""
@@ -223,11 +192,7 @@ def _broker(url: str) -> Broker:
 
 
 def _tls(ca_file: Path | None, papers: Papers | None) -> Tls:
-    try:
-        made = tls(ca_file, papers)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise ValueError(f"ca_file: wanted certificates; found: {why}") from None
+    made = tls_of(ca_file, papers)
     # The client library takes no hint that the system's authorities will do.
     is_whole = isinstance(made.context, ssl.SSLContext)
     return made if is_whole else replace(made, context=trust(None))

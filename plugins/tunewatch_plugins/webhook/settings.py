@@ -6,7 +6,6 @@ No message repeats a value that may be a secret: the URL is one, too. The host m
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import (
@@ -20,7 +19,15 @@ from pydantic import (
 
 from tunewatch.plugin import Secret
 from tunewatch_plugins.secrets import Parsed, Trouble, text_of
-from tunewatch_plugins.tls import Papers, Tls, tls, trust
+from tunewatch_plugins.tls import Papers, Tls
+from tunewatch_plugins.tls_settings import (
+    CaFile,
+    ClientCert,
+    ClientKey,
+    ClientKeyPassword,
+    papers_of,
+    tls_of,
+)
 from tunewatch_plugins.webhook import formats
 from tunewatch_plugins.webhook.allowed import AllowList
 from tunewatch_plugins.webhook.headers import (
@@ -82,28 +89,10 @@ class WebhookSettings(BaseModel):
             " elsewhere: Authorization = { file = … }, or env or credential"
         ),
     )
-    ca_file: Path | None = Field(
-        default=None,
-        description="certificate authorities to trust instead of the system's, PEM",
-    )
-    client_cert: Secret | None = Field(
-        default=None,
-        examples=["client_cert_file=/run/secrets/ops-client.pem"],
-        description=(
-            "a certificate to show to the receiver, PEM, with those between it and"
-            " their authority; the key may be in the same file"
-        ),
-    )
-    client_key: Secret | None = Field(
-        default=None,
-        examples=["client_key_file=/run/secrets/ops-client.key"],
-        description="its private key, PEM",
-    )
-    client_key_password: Secret | None = Field(
-        default=None,
-        examples=["client_key_password_file=/run/secrets/ops-client.password"],
-        description="what opens the private key, if it is encrypted",
-    )
+    ca_file: CaFile = None
+    client_cert: ClientCert = None
+    client_key: ClientKey = None
+    client_key_password: ClientKeyPassword = None
 
     @field_validator("allow_hosts")
     @classmethod
@@ -157,38 +146,18 @@ class WebhookSettings(BaseModel):
             raise ValueError("wanted a table of headers")  # noqa: TRY004 - pydantic's
         return kept_headers(given)
 
-    @field_validator("ca_file")
-    @classmethod
-    def _holds_certificates(cls, path: Path | None) -> Path | None:
-        if path is not None:
-            try:
-                trust(path)
-            except OSError as error:
-                why = error.strerror or type(error).__name__
-                raise ValueError(
-                    f"wanted certificates in PEM form in this file; found: {why}"
-                ) from None
-        return path
-
     @model_validator(mode="after")
     def _can_introduce_itself(self) -> Self:
-        if self.client_cert is None:
-            if self.client_key is not None or self.client_key_password is not None:
-                raise ValueError("a client_key is of no use without client_cert")
+        papers = self._papers()
+        if papers is None:
             return self
         if target(text_of([self.url])).url.scheme != "https":
             raise ValueError("a client_cert is shown by TLS only: wanted an https url")
-        _tls(self.ca_file, self._papers())
+        tls_of(self.ca_file, papers)
         return self
 
     def _papers(self) -> Papers | None:
-        if self.client_cert is None:
-            return None
-        return Papers(
-            certificate=self.client_cert,
-            key=self.client_key,
-            password=self.client_key_password,
-        )
+        return papers_of(self.client_cert, self.client_key, self.client_key_password)
 
     @property
     def allowed(self) -> AllowList:
@@ -213,17 +182,9 @@ class WebhookSettings(BaseModel):
         """Return what to connect with. Raises ValueError."""
         papers = self._papers()
         kept = [] if papers is None else papers.secrets()
-        return Parsed(kept, lambda _: _tls(self.ca_file, papers), trouble)
+        return Parsed(kept, lambda _: tls_of(self.ca_file, papers), trouble)
 
     @property
     def render(self) -> formats.Format:
         """What makes messages of deliveries."""
         return formats.shaped(self.format, mode=self.mode, payload=self.payload)
-
-
-def _tls(ca_file: Path | None, papers: Papers | None) -> Tls:
-    try:
-        return tls(ca_file, papers)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise ValueError(f"ca_file: wanted certificates; found: {why}") from None
