@@ -15,7 +15,8 @@ WORKERS ?= 3
 # The interpreter for a new .venv; else the first of these that is new enough.
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	command -v $(name) >/dev/null 2>&1 && \
-	$(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' && \
+	$(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		2>/dev/null && \
 	echo $(name))))
 
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
