@@ -14,6 +14,7 @@ from tunewatch.app.leasing import Leasing
 from tunewatch.app.lives import Lives
 from tunewatch.app.measures import Measures
 from tunewatch.app.parts import Parts
+from tunewatch.app.store_presence import StorePresence
 from tunewatch.app.upkeep import FORGET_EVERY, LogBounds, Upkeep
 from tunewatch.sources.contract import Call
 from tunewatch.store.schema import attempt
@@ -54,6 +55,7 @@ async def forgetting(d: Desk, measures: Measures, bounds: LogBounds) -> AsyncIte
         retention=90 * DAY,
         log=bounds,
         conditions=conditions,
+        presence=StorePresence(),
         file=None,
     )
     async with asyncio.TaskGroup() as tasks:

@@ -7,6 +7,7 @@ import threading
 import traceback
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -264,3 +265,17 @@ async def test_what_the_body_raises_comes_out_as_it_is(store_url):
     with pytest.raises(LookupError):
         async with open_store(store_url, clock=HandClock(), owner="one"):
             raise LookupError
+
+
+async def test_a_driver_out_of_step_with_its_server_counts_as_a_lost_connection(
+    postgres_url,
+):
+    """What asyncpg raises when a server's farewell crosses a new statement."""
+
+    def crossed(_: Connection) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 11")
+
+    async with open_store(postgres_url, clock=HandClock(), owner="one") as store:
+        with pytest.raises(StoreUnavailable, match="lost the connection"):
+            await store.carrier.write(crossed)
+        assert await store.carrier.write(put("a")) == "a"

@@ -216,11 +216,9 @@ class _Daemon:
         try:
             store = await stack.enter_async_context(manager)
         except StoreUnavailable as fault:
-            if self._health.store_away is None:
-                _log.warning("store.away", reason=fault.reason)
-            self._health.store_away = fault.reason
+            self._health.store.away(fault.reason)
             return None
-        self._health.store_away = None
+        self._health.store.back()
         return store
 
     def _parts(self, store: Store) -> Parts:
@@ -270,6 +268,7 @@ class _Daemon:
                 states=parts.store.plugin_states,
                 clock=self._clock,
             ),
+            presence=self._health.store,
             file=sqlite_path(self._settings.daemon.state),
         )
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tunewatch.app.lives import Lives
 from tunewatch.app.organizations import Organization
+from tunewatch.app.store_presence import StorePresence
 from tunewatch.app.terms import SourceLife
 from tunewatch.clock import Clock
 from tunewatch.dispatch import Gate
@@ -32,7 +33,7 @@ class DaemonHealth:
     organizations: Mapping[str, Organization] = field(default_factory=dict)
     core: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     """When each core loop last made progress, by the monotonic clock."""
-    store_away: str | None = None  #: why the store is not open yet
+    store: StorePresence = field(default_factory=StorePresence)
     is_started: bool = False
     is_stopping: bool = False
 
@@ -93,8 +94,8 @@ class DaemonHealth:
         return state if title is None else replace(state, title=title)
 
     def _store(self) -> PartState:
-        if self.store_away is not None:
-            return PartState(state="unavailable", reason=self.store_away)
+        if self.store.reason is not None:
+            return PartState(state="unavailable", reason=self.store.reason)
         for life in self.lives.sources.values():
             for part in (life.poller, life.dispatcher):
                 if part is not None and part.paused_reason is not None:

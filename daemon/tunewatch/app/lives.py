@@ -111,8 +111,7 @@ class Lives:
 
         def died(reason: str | None) -> None:
             if reason is not None:
-                why = f"its loop died: {reason}"
-                self.absent[name] = PartState(state="down", reason=why)
+                self.absent[name] = PartState(state="down", reason=reason)
                 met.set()
 
         async def live() -> None:

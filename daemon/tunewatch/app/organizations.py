@@ -258,7 +258,7 @@ class Organization:
         """Return how it is, for /readyz."""
         listing = self.listing
         if self.died is not None:
-            return PartState(state="down", reason=f"its loop died: {self.died}")
+            return PartState(state="down", reason=self.died)
         if not self.met.is_set():
             return PartState(state="starting")
         if self.keys.trouble is not None:

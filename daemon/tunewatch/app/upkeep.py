@@ -17,6 +17,7 @@ from tunewatch.app.conditions import Conditions
 from tunewatch.app.lives import Lives
 from tunewatch.app.orphans import OrphanLife
 from tunewatch.app.parts import Parts
+from tunewatch.app.store_presence import StorePresence
 from tunewatch.app.terms import SourceLife
 from tunewatch.host import wanted_by
 from tunewatch.store.records import LeaseLost, StoreUnavailable
@@ -54,17 +55,23 @@ class Upkeep:
     retention: float  #: s
     log: LogBounds
     conditions: Conditions
+    presence: StorePresence
     file: Path | None  #: of an SQLite store
     requests_beat: float = 0.0  #: monotonic, of the last progress
 
     async def serve_requests(self) -> NoReturn:
         """Take what people asked for, twice a second."""
         while True:
-            # Said where it hurts; the rows wait.
-            with suppress(StoreUnavailable, LeaseLost):
+            try:
                 await self._take_requests()
                 await self._take_looks()
                 await self.conditions.tell()
+            except StoreUnavailable as fault:
+                self.presence.away(fault.reason)  # the rows wait
+            except LeaseLost:
+                self.presence.back()
+            else:
+                self.presence.back()
             self.requests_beat = self.parts.clock.monotonic()
             await self.parts.clock.sleep(REQUESTS_EVERY)
 

@@ -1,6 +1,7 @@
 """One call of a plugin, and what it comes to: the only place that trusts nobody.
 
-`except Exception` exists here and nowhere else in dispatch. Knows no lane and no store.
+`except Exception` exists here and nowhere else in dispatch. Knows no lane, and of the
+store only how it says that it is away: plugins read jobs from it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tunewatch.plugin import (
     Retry,
     Sink,
 )
+from tunewatch.store.records import StoreUnavailable
 
 LONGEST_REASON = 500
 """Characters of a reason that are kept."""
@@ -82,6 +84,8 @@ async def call(
     except Pause as pause:
         reason, receipt = _short(pause.reason), _told(pause)
         return Outcome(Verdict.PAUSED, reason, receipt=receipt)
+    except StoreUnavailable as away:
+        return Outcome(Verdict.RECEIVER, _short(away.reason))
     except TimeoutError:
         within = f"no answer within {deadline.seconds:g} s"
         said = within if limit.expired else "timed out"

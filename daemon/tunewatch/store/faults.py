@@ -57,7 +57,7 @@ def _fault(error: BaseException | None, where: str) -> StoreFault | None:
         return StoreAway(f"{where} does not answer")
     if isinstance(error, OSError):
         return StoreAway(f"cannot reach {where}: {type(error).__name__}")
-    if _is_asyncpg_interface_error(error):
+    if _is_lost_client(error):
         return StoreAway(f"lost the connection to {where}")
     return None
 
@@ -117,14 +117,18 @@ def _of_postgres(state: str, where: str) -> StoreFault | None:
             return None
 
 
-def _is_asyncpg_interface_error(error: BaseException | None) -> bool:
-    """Whether the client itself found the connection closed or in use.
+_LOST = frozenset({"InterfaceError", "InternalClientError"})
+"""The second is asyncpg's word when a server's farewell crosses a new statement."""
+
+
+def _is_lost_client(error: BaseException | None) -> bool:
+    """Whether the client itself found the connection closed, in use or out of step.
 
     By name, so that SQLite users need no PostgreSQL driver. A wrong argument is one
     too by class, but a defect of ours and no trouble of the connection.
     """
-    names = [kind.__name__ for kind in type(error).__mro__]
-    is_client = "asyncpg" in type(error).__module__ and "InterfaceError" in names
+    names = {kind.__name__ for kind in type(error).__mro__}
+    is_client = "asyncpg" in type(error).__module__ and not _LOST.isdisjoint(names)
     return is_client and "DataError" not in names
 
 

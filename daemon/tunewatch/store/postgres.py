@@ -41,6 +41,13 @@ _LIMITS = (
 _BEGIN_WRITE = (
     f"BEGIN ISOLATION LEVEL READ COMMITTED; {_LIMITS};SET LOCAL synchronous_commit = on"
 )
+_DEAD = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a server's farewell crossed the statement
+    OSError,
+)
+"""What a statement that cannot fail says of its connection."""
 _BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LIMITS}"
 
 
@@ -102,7 +109,7 @@ class PostgresCarrier:
             connection = await self._engine.connect()
             try:
                 await connection.run_sync(execute, begin)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except _DEAD as error:
                 await _throw_away(connection)
                 if isinstance(error, TimeoutError):
                     break  # it hangs: the next one would hang as long
@@ -129,12 +136,7 @@ def _run(connection: Connection, fns: Sequence[Transaction]) -> list[Any]:
 async def _roll_back(connection: AsyncConnection) -> None:
     try:
         await connection.run_sync(execute, "ROLLBACK")
-    except (
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        OSError,
-        SQLAlchemyError,  # it was found dead in the middle, and thrown away
-    ):
+    except (*_DEAD, SQLAlchemyError):  # the last: found dead before, and thrown away
         # It was the connection that failed, and the caller hears of that already.
         await connection.invalidate()
     except BaseException:
