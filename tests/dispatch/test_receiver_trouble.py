@@ -368,7 +368,8 @@ async def test_a_rate_is_never_exceeded_in_any_second(sqlite_url):
             await quiet(dispatcher)
         for begin in times:
             assert sum(begin <= at < begin + 1.0 for at in times) <= 10
-        assert times[-1] - times[0] < 6
+        # Three seconds, and what the machine was slow meanwhile, fivefold.
+        assert times[-1] - times[0] < 15
 
 
 async def test_a_reject_as_a_probe_shows_that_the_receiver_is_back(sqlite_url):
