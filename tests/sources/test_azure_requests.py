@@ -72,6 +72,20 @@ async def test_a_key_is_sent_as_azure_wants_it_and_read_anew(version):
 
 
 @pytest.mark.parametrize("version", [None, CLASSIC])
+async def test_requests_after_the_first_are_what_the_client_would_send(version):
+    async with scripted_api(root="") as api:
+        api.root = "/openai" if version else "/openai/v1"
+        api.says("/fine_tuning/jobs/ftjob-1", answer(job()))
+        for times in (2, 1):
+            async with azure_at(api.base_url, api_version=version) as it:
+                for _ in range(times):
+                    await it.source.retrieve_job("ftjob-1")
+        _, likewise, by_client = api.requests
+    assert likewise.raw_path == by_client.raw_path
+    assert dict(likewise.headers) == dict(by_client.headers)
+
+
+@pytest.mark.parametrize("version", [None, CLASSIC])
 async def test_a_token_is_sent_as_bearer_and_its_file_read_again(version, tmp_path):
     file = tmp_path / "token"
     file.write_text("token-old\n")

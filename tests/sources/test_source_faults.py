@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from support.loopback import alone
-from support.scripted_api import Reply, answer, job, scripted_api, source_at
+from support.scripted_api import Reply, answer, job, listing, scripted_api, source_at
 from tunewatch.sources.contract import (
     Missing,
     Refused,
@@ -24,15 +24,24 @@ HTML = Reply(
 
 
 async def fault_of(reply: Reply, **options: float) -> SourceFault:
-    """Return the fault that a list answer of this kind raises."""
+    """Return the fault that a list answer of this kind raises.
+
+    The first request with a key is the client's own, those that follow are made after
+    it: both must tell of the same fault.
+    """
+    faults: list[SourceFault] = []
     async with scripted_api() as api, source_at(api.base_url, **options) as it:
-        api.says("/fine_tuning/jobs", reply)
-        with pytest.raises(SourceFault) as raised:
-            await it.source.list_jobs(after=None, limit=100)
-        assert [call.outcome for call in it.calls] == [
-            type(raised.value).__name__.lower()
-        ]
-        return raised.value
+        for answers in (reply, listing(), reply):
+            api.says("/fine_tuning/jobs", answers)
+            try:
+                await it.source.list_jobs(after=None, limit=100)
+            except SourceFault as fault:
+                faults.append(fault)
+        first, second = faults
+        kind = type(first).__name__.lower()
+        assert [call.outcome for call in it.calls] == [kind, "ok", kind]
+    assert (type(first), str(first)) == (type(second), str(second))
+    return second
 
 
 def error(status: int, message: str = "no", **fields: object) -> Reply:

@@ -56,6 +56,35 @@ async def test_the_key_is_read_anew_for_every_request() -> None:
     assert sent == ["Bearer sk-old-1", "Bearer sk-new-2"]
 
 
+async def test_requests_after_the_first_are_what_the_client_would_send() -> None:
+    asked = ("a b", "ev/1?&=é", "ftevent-2")
+    async with scripted_api() as api:
+        api.says("/fine_tuning/jobs/ftjob-1/events", listing())
+        async with source_at(api.base_url, project="proj_2") as it:
+            for after in asked:
+                await it.source.list_entries("ftjob-1", after=after, limit=40)
+        async with source_at(api.base_url, project="proj_2") as fresh:
+            await fresh.source.list_entries("ftjob-1", after=asked[-1], limit=40)
+        likewise, by_client = api.requests[-2:]
+        assert tuple(r.query["after"] for r in api.requests[:3]) == asked
+    assert likewise.raw_path == by_client.raw_path
+    assert dict(likewise.headers) == dict(by_client.headers)
+
+
+async def test_a_key_that_was_refused_is_signed_anew_by_the_client() -> None:
+    async with scripted_api() as api, source_at(api.base_url) as it:
+        told = [listing(), answer({}, status=401), listing(), listing()]
+        for reply in told:
+            api.says("/fine_tuning/jobs", reply)
+            try:
+                await it.source.list_jobs(after=None, limit=1)
+            except Refused:
+                assert reply.status == 401
+        sent = [dict(request.headers) for request in api.requests]
+    assert len(sent) == 4
+    assert all(headers == sent[0] for headers in sent)
+
+
 async def test_organization_and_project_are_sent_and_the_agent_is_ours() -> None:
     async with (
         scripted_api() as api,

@@ -50,8 +50,8 @@ class AzureSource(Surface):
             base_url=settings.base_url,
             # Not None, or the client would look for one in the environment.
             api_version=settings.api_version or "v1",
-            api_key=credential if token is None else None,
-            azure_ad_token_provider=token,
+            api_key=credential.asked if token is None else None,
+            azure_ad_token_provider=None if token is None else token.asked,
             http_client=lent_http(context),
             max_retries=0,
             timeout=timeout,

@@ -71,7 +71,7 @@ class OpenAISource(Surface):
             context,
             timeout=timeout,
             project=settings.project,
-            api_key=credential,
+            api_key=credential.asked,
         )
         super().__init__(
             client,

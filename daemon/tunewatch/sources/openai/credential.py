@@ -54,3 +54,7 @@ class Credential:
             )
         self.last = said
         return said
+
+    async def asked(self) -> str:
+        """Return it as it was asked for last: for who is called in between."""
+        return self.last if self.last is not None else await self()

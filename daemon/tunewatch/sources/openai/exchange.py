@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
+import httpx2
 import openai
 
 from tunewatch.sources.contract import (
@@ -27,8 +28,8 @@ from tunewatch.sources.openai.faults import FOREIGN, Asked, fault_of, not_json
 
 AnswerT = TypeVar("AnswerT")
 
-Answering = AbstractAsyncContextManager[Any]
-"""An answer of the client whose body has not been read (`with_streaming_response`)."""
+Answering = AbstractAsyncContextManager[httpx2.Response]
+"""An answer whose body has not been read."""
 
 READ_IN_THREAD = 256 * 1024
 """Bytes from which on a body is read in a thread: the loop has others to serve."""
@@ -102,7 +103,7 @@ class Exchange:
             self._heard(response.status_code, response.headers)
             chunks: list[bytes] = []
             size = 0
-            async for chunk in response.iter_bytes():
+            async for chunk in response.aiter_bytes():
                 size += len(chunk)
                 if size > self.limit:
                     raise Unreadable(f"the answer is larger than {self.limit} bytes")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -17,7 +17,18 @@ from tunewatch.sources.contract import Page, RawJob, Unreadable
 from tunewatch.sources.openai.decode import identify
 from tunewatch.sources.openai.lenient import NOT_JSON, identifier, repaired
 
+
+class Identified(Protocol):
+    """An item that says its id."""
+
+    @property
+    def id(self) -> str:
+        """The id, never empty."""
+        ...
+
+
 ItemT = TypeVar("ItemT")
+IdentifiedT = TypeVar("IdentifiedT", bound=Identified)
 
 _SURELY_FULL = 10
 """Items that every API puts on a page if it has them: the smallest known default."""
@@ -44,38 +55,53 @@ def raw_job(raw: bytes) -> RawJob:
 
 def read_jobs(body: bytes, *, after: str | None, limit: int) -> Page[RawJob]:
     """Return a page of jobs that are not decoded. Raises Unreadable."""
-    page = _page(body, raw_job, after=after, limit=limit)
+    page = _page(body, raw_job, _id_in, after=after, limit=limit)
     # To hash every byte a second time would cost as much as all the rest.
     whole = b"".join([item.digest for item in page.items])
     return replace(page, digest=digest(whole + (page.cursor or "").encode()))
 
 
 def read_page(
-    body: bytes, read: Callable[[bytes], ItemT], *, after: str | None, limit: int
-) -> Page[ItemT]:
+    body: bytes, read: Callable[[bytes], IdentifiedT], *, after: str | None, limit: int
+) -> Page[IdentifiedT]:
     """Return the page of a list answer, each item through `read`.
 
     Items that `read` calls Unreadable are counted and left out. Raises Unreadable if
     the answer is no list, or if there is more and no way to ask for it.
     """
-    page = _page(body, read, after=after, limit=limit)
+    page = _page(body, read, _id_of, after=after, limit=limit)
     return replace(page, digest=digest(body))
 
 
+def _id_in(job: RawJob) -> str:
+    return identify(job.raw)
+
+
+def _id_of(item: Identified) -> str:
+    return item.id
+
+
 def _page(
-    body: bytes, read: Callable[[bytes], ItemT], *, after: str | None, limit: int
+    body: bytes,
+    read: Callable[[bytes], ItemT],
+    id_of: Callable[[ItemT], str],
+    *,
+    after: str | None,
+    limit: int,
 ) -> Page[ItemT]:
-    """Return the page but for its digest."""
+    """Return the page but for its digest. Items are left out that have no id."""
     envelope = _opened(body)
     ids: list[str] = []
     items: list[ItemT] = []
     for each in envelope.data:
         raw = bytes(each)
         try:
-            ids.append(identify(raw))
-            items.append(read(raw))
+            item = read(raw)
+            ids.append(id_of(item))
+            items.append(item)
         except Unreadable:
-            continue
+            with suppress(Unreadable):
+                ids.append(identify(raw))  # a page may end with it
     return Page(
         items=tuple(items),
         cursor=_cursor(envelope, ids, after=after, limit=limit),

@@ -7,10 +7,13 @@ method, one request, as for sources.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Any
 
-from openai import omit
+import httpx2
+from openai import AsyncAPIResponse, omit
 
 from tunewatch.sources.contract import (
     Page,
@@ -68,7 +71,8 @@ class OpenAIProjects:
         """Return projects, archived ones too."""
         # The client asks for an API key anew at each request, but not for this one.
         self._client.admin_api_key = await self._key()
-        request = self._list(after=after or omit, limit=limit, include_archived=True)
+        asked = self._list(after=after or omit, limit=limit, include_archived=True)
+        request = _unread(asked)
         exchange = Exchange(
             asked=self._asked,
             key=lambda: self._key.last,
@@ -84,6 +88,14 @@ class OpenAIProjects:
         exchange.malformed = answer.malformed
         self._context.observe(exchange.call("ok"))
         return answer
+
+
+@asynccontextmanager
+async def _unread(
+    asked: AbstractAsyncContextManager[AsyncAPIResponse[Any]],
+) -> AsyncIterator[httpx2.Response]:
+    async with asked as answer:
+        yield answer.http_response
 
 
 def _project_of(raw: bytes) -> Project:

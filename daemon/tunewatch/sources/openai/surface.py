@@ -1,6 +1,6 @@
 """A source over a client of the OpenAI SDK: one method, one request.
 
-Takes from the client what it is good at (addresses, parameters, authentication) and
+Takes from the client what it is good at (authentication, headers, its transport) and
 leaves its retries and models aside: waiting is the poller's to schedule and to see, and
 bodies are decoded here. Budgets are not known either, nor which provider answers: what
 differs comes in as a dialect.
@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
+from urllib.parse import quote
 
 import httpx2
-from openai import AsyncOpenAI, omit
+from openai import AsyncOpenAI
 
 import tunewatch
 from tunewatch.model import Checkpoint, Entry, Job, MetricPoint
@@ -31,10 +32,13 @@ from tunewatch.sources.openai.dialect import Dialect
 from tunewatch.sources.openai.exchange import Answering, Exchange
 from tunewatch.sources.openai.faults import Asked
 from tunewatch.sources.openai.pages import raw_job, read_jobs, read_page
+from tunewatch.sources.openai.requests import Requests
 from tunewatch.sources.openai.result_file import ResultFile, read_result_file
 
 AnswerT = TypeVar("AnswerT")
 ItemT = TypeVar("ItemT")
+
+_JOBS = "/fine_tuning/jobs"
 
 TIMEOUT = 30.0
 """s for one request from its first byte to the answer's last."""
@@ -75,10 +79,7 @@ class Surface:
         self._credential = credential
         self._timeout = timeout
         self._now = now
-        jobs = client.fine_tuning.jobs
-        self._jobs = jobs.with_streaming_response
-        self._checkpoints = jobs.checkpoints.with_streaming_response
-        self._files = client.files.with_streaming_response
+        self._requests = Requests(client, lent_http(context), credential)
 
     @property
     def name(self) -> str:
@@ -97,22 +98,21 @@ class Surface:
 
     async def list_jobs(self, *, after: str | None, limit: int) -> Page[RawJob]:
         """Return jobs, newest first."""
-        request = self._jobs.list(after=after or omit, limit=limit)
+        request = self._requests.get(_JOBS, _paging(after, limit))
         read = partial(read_jobs, after=after, limit=limit)
         return await self._page("jobs", request, read)
 
     async def retrieve_job(self, job_id: str) -> RawJob:
         """Return one job as it is now."""
-        request = self._jobs.retrieve(_segment(job_id))
+        request = self._requests.get(_job(job_id), {})
         return await self._ask("job", request, _one_job)
 
     async def list_entries(
         self, job_id: str, *, after: str | None, limit: int
     ) -> Page[Entry]:
         """Return a job's events, newest first."""
-        request = self._jobs.list_events(
-            _segment(job_id), after=after or omit, limit=limit
-        )
+        path = f"{_job(job_id)}/events"
+        request = self._requests.get(path, _paging(after, limit))
         entry_of = self._dialect.entry_of
         read = partial(read_page, read=entry_of, after=after, limit=limit)
         return await self._page("events", request, read)
@@ -121,15 +121,15 @@ class Surface:
         self, job_id: str, *, after: str | None, limit: int
     ) -> Page[Checkpoint]:
         """Return a job's checkpoints, newest first."""
-        request = self._checkpoints.list(
-            _segment(job_id), after=after or omit, limit=limit
-        )
+        path = f"{_job(job_id)}/checkpoints"
+        request = self._requests.get(path, _paging(after, limit))
         read = partial(read_page, read=checkpoint_of, after=after, limit=limit)
         return await self._page("checkpoints", request, read)
 
     async def result_points(self, file_id: str) -> tuple[MetricPoint, ...]:
         """Return the points of a result file, by step."""
-        request = self._files.content(_segment(file_id))
+        path = f"/files/{_segment(file_id)}/content"
+        request = self._requests.get(path, {}, accept="application/binary")
         found = await self._ask(
             "file", request, read_result_file, limit=FILE_LIMIT, malformed=_bad_rows
         )
@@ -175,11 +175,19 @@ class Surface:
         return answer
 
 
+def _job(job_id: str) -> str:
+    return f"{_JOBS}/{_segment(job_id)}"
+
+
 def _segment(identifier: str) -> str:
-    """Return an id that can stand in a path; raise Missing for one that cannot be."""
+    """Return an id as a part of a path; raise Missing for one that cannot be."""
     if identifier.strip(".") == "":
         raise Missing("an id of dots alone names nothing")
-    return identifier
+    return quote(identifier, safe="")
+
+
+def _paging(after: str | None, limit: int) -> dict[str, str | int]:
+    return {"limit": limit} if after is None else {"after": after, "limit": limit}
 
 
 def _one_job(body: bytes) -> RawJob:
