@@ -39,7 +39,7 @@ from tunewatch.counting import (
     counted_method,
     root_model,
 )
-from tunewatch.events import Event
+from tunewatch.events import Event, MetricsRecorded
 from tunewatch.glance import BestGlance, JobGlance, JobKind, JobRow, WindowPart
 from tunewatch.model import Snapshot
 from tunewatch.settings import Duration, Secret
@@ -141,12 +141,31 @@ class Sink(Protocol):
 
 
 class Reactor(Protocol):
-    """Concludes further events from events. Never handed derived ones."""
+    """Concludes further events from events. Never handed derived ones.
+
+    May be `Choosy`, too.
+    """
 
     async def react(self, delivery: Delivery) -> Sequence[Derived]:
         """Return what follows; it is committed with this event's acknowledgement.
 
         May be called again with the same event, if the job changed in between.
+        """
+        ...
+
+
+class Choosy(Protocol):
+    """A reactor that knows which metrics it concludes nothing from.
+
+    They are the most of all events: each that it need not be handed saves two
+    transactions.
+    """
+
+    def heeds(self, metrics: MetricsRecorded) -> bool:
+        """Whether recorded metrics may lead to a conclusion. Pure and quick.
+
+        Where it says no, `react` need not be called: it may still be, after a restart
+        or by a redelivery.
         """
         ...
 
@@ -271,6 +290,7 @@ __all__ = [
     "METHODS",
     "Answer",
     "BestGlance",
+    "Choosy",
     "Clock",
     "Context",
     "Count",

@@ -28,7 +28,6 @@ from tunewatch.events import (
     CheckpointRemoved,
     CheckpointSelected,
     CheckpointUnselected,
-    Event,
     JobReopened,
     JobSettled,
     MetricsRecorded,
@@ -101,7 +100,10 @@ class BestCheckpoint:
     async def react(self, delivery: Delivery) -> Sequence[Derived]:
         """Return what there is to say about the job, usually nothing."""
         event = delivery.event
-        if event.job_id is None or not self._matters(event):
+        payload = event.payload
+        if event.job_id is None:
+            return ()
+        if isinstance(payload, MetricsRecorded) and not self.heeds(payload):
             return ()
         snapshot = await self._jobs.snapshot(event.common.source, event.job_id)
         if snapshot is None:
@@ -116,12 +118,9 @@ class BestCheckpoint:
             return said.selected(choice)
         return said.unselected(choice, repeated=delivery.redelivered)
 
-    def _matters(self, event: Event) -> bool:
-        """Whether it can change the choice: told without reading the job."""
-        payload = event.payload
-        if not isinstance(payload, MetricsRecorded):
-            return True
-        return any(not self._metrics.isdisjoint(p.values) for p in payload.points)
+    def heeds(self, metrics: MetricsRecorded) -> bool:
+        """Whether they can change the choice: told without reading the job."""
+        return any(not self._metrics.isdisjoint(p.values) for p in metrics.points)
 
 
 def _is_answered_elsewhere(snapshot: Snapshot, delivery: Delivery, said: _Said) -> bool:

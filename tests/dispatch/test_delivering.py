@@ -291,6 +291,40 @@ async def test_what_a_reactor_concludes_is_committed_and_told_to_others_not_to_i
         assert await d.one("SELECT count(*) FROM event WHERE derived") == 1
 
 
+class Choosy(Chooser):
+    """One that heeds only metrics of validation."""
+
+    def heeds(self, metrics):
+        if metrics.points[0].step == 3:
+            raise ZeroDivisionError("a reactor's own defect")
+        return any("full_valid_loss" in point.values for point in metrics.points)
+
+
+async def test_metrics_that_a_reactor_does_not_heed_cost_no_transaction(store_url):
+    async with desk(store_url) as d:
+        reactor = Choosy(lambda _: ())
+        choose = gate(reactor, "choose", clock=d.clock, events=("*",))
+        async with d.dispatching(choose) as dispatcher:
+            await d.tell("ftjob-1", "one")
+            await until(lambda: reactor.got)
+            await quiet(dispatcher)
+            before, handed = await d.rows("SELECT * FROM mark"), len(reactor.got)
+            for step in (1, 2):
+                await d.record("ftjob-1", step, train_loss=0.5)
+            await quiet(dispatcher)
+            assert await d.rows("SELECT * FROM mark") == before
+            assert len(reactor.got) == handed
+            # Its own defect makes it react; so does what it heeds.
+            await d.record("ftjob-1", 3, train_loss=0.4)
+            await d.record("ftjob-1", 4, full_valid_loss=0.3)
+            await until(lambda: len(reactor.got) == handed + 2)
+            await d.tell("ftjob-1", "two")
+            await until(lambda: len(reactor.got) == handed + 3)
+        assert dispatcher.is_drained
+        newest = await d.one("SELECT max(position) FROM event")
+        assert await d.one("SELECT position FROM mark") == newest
+
+
 async def test_a_reactor_is_asked_again_when_the_job_moved_on_meanwhile(store_url):
     async with desk(store_url) as d:
         begun, go_on = asyncio.Event(), asyncio.Event()

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import text
 
 from tunewatch.diff import Observation
 from tunewatch.dispatch import Dispatcher, Gate
 from tunewatch.host import Instance
-from tunewatch.model import Entry, Job
+from tunewatch.model import Entry, Job, MetricPoint
 from tunewatch.plugin import Clock, Delivery, Plugin
 from tunewatch.store.opening import Store, open_store
 from tunewatch.store.records import Committed, Fence
@@ -208,6 +209,21 @@ class Desk:
         done = await self.store.journal.commit(self.fence, seen, decode=decode_job)
         assert all(isinstance(one, Committed) for one in done), done
         return done  # type: ignore[return-value]
+
+    async def record(self, job_id: str, step: int, **values: float) -> Committed:
+        """Commit one look at a job that brings the metrics of a step."""
+        seen = self._observation(job_id, [], None)
+        point = MetricPoint(step=step, created_at=int(seen.at), values=values)
+        brought = Entry(
+            id=f"ftevent-{self.source}-{next(self.entries)}",
+            created_at=int(seen.at),
+            type="metrics",
+            point=point,
+        )
+        seen = replace(seen, entries=(brought,))
+        [done] = await self.store.journal.commit(self.fence, [seen], decode=decode_job)
+        assert isinstance(done, Committed), done
+        return done
 
     def _observation(
         self, job_id: str, messages: Sequence[str], status: str | None

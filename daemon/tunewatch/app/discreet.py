@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from tunewatch.events import MetricsRecorded
 from tunewatch.plugin import (
     Delivery,
     Derived,
@@ -67,6 +68,10 @@ class _Sink:
 class _Reactor:
     inner: Reactor
     clear: Clear
+
+    def heeds(self, metrics: MetricsRecorded) -> bool:
+        asked = getattr(self.inner, "heeds", None)
+        return asked is None or bool(asked(metrics))
 
     async def react(self, delivery: Delivery) -> Sequence[Derived]:
         try:

@@ -7,14 +7,14 @@ store only how it says that it is away: plugins read jobs from it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
 import msgspec
 
 from tunewatch.deadline import Deadline
-from tunewatch.events import DERIVED_TYPES
+from tunewatch.events import DERIVED_TYPES, Event, MetricsRecorded
 from tunewatch.events.wire import payload_of
 from tunewatch.plugin import (
     Delivery,
@@ -97,6 +97,18 @@ async def call(
     except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may do anything
         # Its words may quote what is secret: they go to the log, not into the store.
         return Outcome(Verdict.DEFECT, f"raised {type(error).__name__}", error=error)
+
+
+def heeds(target: Sink | Reactor | None, event: Callable[[], Event]) -> bool:
+    """Whether a plugin may conclude something from an event: yes, if in doubt."""
+    asked = getattr(target, "heeds", None)
+    if asked is None:
+        return True
+    try:
+        payload = event().payload
+        return not isinstance(payload, MetricsRecorded) or bool(asked(payload))
+    except Exception:  # noqa: BLE001 - foreign code may do anything: let it react
+        return True
 
 
 async def _answer(target: Any, delivery: Delivery) -> Outcome:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from tunewatch.dispatch import calls
 from tunewatch.dispatch.feed import Feed
 from tunewatch.dispatch.hearsay import Hearsay
 from tunewatch.dispatch.ledger import Ledger
 from tunewatch.dispatch.parcels import Parcels
+from tunewatch.events import MetricsRecorded
 from tunewatch.store import waiting
 from tunewatch.store.records import EventRef, Fence
 from tunewatch.store.waiting import Headline
@@ -72,12 +74,22 @@ class News:
         for one in news:
             self.seen = one.position
             for feed in self._feeds:
-                if feed.subscription.wants(
-                    one.type, one.derived
-                ) and feed.subscription.wants_job(one.job_key, one.metadata):
+                if self._wants(feed, one):
                     feed.track.arrive(one.job_key, one.position)
                 else:
                     feed.track.pass_by(one.position)
+
+    def _wants(self, feed: Feed, one: Headline) -> bool:
+        wanted = feed.subscription
+        if not wanted.wants(one.type, one.derived):
+            return False
+        if not wanted.wants_job(one.job_key, one.metadata):
+            return False
+        if one.type != MetricsRecorded.TYPE or not feed.gate.is_reactor:
+            return True
+        parcel = self._parcels.get(one.position)
+        # One that is not in memory any more is not read for this: it is handed out.
+        return parcel is None or calls.heeds(feed.gate.target, lambda: parcel.event)
 
     def look_up(self) -> None:
         """Read the store next time, whatever was heard: a net under hearsay."""
