@@ -86,7 +86,7 @@ class Looker:
             seen = replace(seen, complete=has_file)
         elif moved:
             seen = await self.files.early(job, current, entries, seen)
-        job.was_quiet = not moved
+        job.was_quiet, job.brought = not moved, len(entries)
         if not moved and seen.raw is None and seen.checkpoints is None:
             job.looks += 1
             job.failures = 0
@@ -129,7 +129,7 @@ class Looker:
         """
         if job.walk is None:
             known_of = self.known_of(job.key)
-            job.walk = EntryWalk(self.asker, job.id, known_of)
+            job.walk = EntryWalk(self.asker, job.id, known_of, brought=job.brought)
         walk = job.walk
         try:
             entries = await walk.finish(job.entries_digest)

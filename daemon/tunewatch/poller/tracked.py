@@ -46,6 +46,7 @@ class Tracked:
     __slots__ = (
         "_packed",
         "absent",
+        "brought",
         "digest",
         "doubted_at",
         "due",
@@ -91,6 +92,7 @@ class Tracked:
         self.rank: int | None = None  #: place in the list, from 0
         self.digest = b""  #: of its item on the list
         self.entries_digest = b""  #: of the newest page of its events
+        self.brought: int | None = None  #: events that the last look found new
         self.malformed = 0  #: events that could not be read, of the last walk
         self.walk: EntryWalk | None = None  #: one that broke off
         self.was_quiet = False  #: the last look brought nothing

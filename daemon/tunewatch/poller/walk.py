@@ -16,10 +16,24 @@ from tunewatch.sources.contract import Page, Unreadable
 ItemT = TypeVar("ItemT")
 ENOUGH_KNOWN = 20
 """Known items in a row that make known ground."""
-FIRST_PAGE = 40
-"""Items asked for first: room for some news above the known ground."""
 PAGE = 100
 """Items a page, where many are expected."""
+STEP = 8
+"""Items by which a first page is longer or shorter than another: pages can be compared
+only if they are of one length."""
+
+
+def first_page(brought: int | None) -> int:
+    """Return how many items to ask for first: known ground, and room for the news.
+
+    `brought` is how many the last look at the job brought, None for the first one. What
+    is known already costs more to carry and to read than what is new.
+    """
+    if brought is None:
+        return PAGE
+    wanted = ENOUGH_KNOWN + max(2 * brought, STEP // 2)
+    return min(PAGE, -(-wanted // STEP) * STEP)
+
 
 KnownOf = Callable[[Sequence[str]], Awaitable[Collection[str]]]
 
@@ -61,8 +75,16 @@ class KnownGround:
 class EntryWalk:
     """One walk over a job's events. Kept when it breaks off, so that it resumes."""
 
-    def __init__(self, asker: Asker, job_id: str, known_of: KnownOf) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        job_id: str,
+        known_of: KnownOf,
+        *,
+        brought: int | None = None,
+    ) -> None:
         self._asker = asker
+        self._first = first_page(brought)
         self._job_id = job_id
         self._known_of = known_of
         self._cursors = Cursors()
@@ -83,7 +105,7 @@ class EntryWalk:
         while not self.is_finished:
             first = not self.is_begun
             page = await self._asker.entries(
-                self._job_id, self._cursor, FIRST_PAGE if first else PAGE
+                self._job_id, self._cursor, self._first if first else PAGE
             )
             if first:
                 # An unchanged page of the oldest says nothing of what came after it.
