@@ -40,6 +40,7 @@ from tunewatch.config import Address, Settings, redacted
 from tunewatch.dispatch import Gate
 from tunewatch.host import Instance
 from tunewatch.plugin import Route
+from tunewatch.poller.tide import Tide
 from tunewatch.sources.http import shared_http
 from tunewatch.store.address import sqlite_path
 from tunewatch.store.opening import Store, open_store
@@ -232,6 +233,7 @@ class _Daemon:
             clock=self._clock,
             jitter=self._jitter,
             grace=self._settings.daemon.shutdown_grace,
+            tide=Tide(self._clock),
         )
 
     def _plugins(self, parts: Parts) -> Plugins:

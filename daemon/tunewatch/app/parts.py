@@ -10,6 +10,7 @@ from tunewatch.app.leasing import Leasing
 from tunewatch.app.measures import Measures
 from tunewatch.clock import Clock
 from tunewatch.dispatch import Dispatcher, Gate, Parcels
+from tunewatch.poller.tide import Tide
 from tunewatch.store.opening import Store
 from tunewatch.store.records import Fence
 
@@ -26,6 +27,7 @@ class Parts:
     jitter: pace.Jitter
     grace: float  #: s that deliveries get at the end
     parcels: Parcels = field(default_factory=Parcels)
+    tide: Tide | None = None  #: None: every look is committed at once
 
     def dispatcher(self, source: str, fence: Fence) -> Dispatcher:
         """Return a dispatcher of a source for one lease term."""

@@ -82,6 +82,7 @@ class SourceLife:
             jitter=self.parts.jitter,
             key=self.key,
             observer=self.parts.measures,
+            tide=self.parts.tide,
         )
         enough = asyncio.Event()
         try:

@@ -16,6 +16,7 @@ from tunewatch import pace
 from tunewatch.clock import Clock
 from tunewatch.diff import Observation
 from tunewatch.events import SourceDown, SourceUp
+from tunewatch.poller.tide import Tide
 from tunewatch.sources.contract import Source
 from tunewatch.store.journal import Journal
 from tunewatch.store.records import Committed, Fence, JobFault, StoreUnavailable
@@ -36,6 +37,7 @@ class Committer:
     clock: Clock
     jitter: pace.Jitter
     log: FilteringBoundLogger
+    tide: Tide | None = None  #: None: every look is committed at once
     paused_reason: str | None = None  #: why polling waits for the store
 
     async def commit(
@@ -46,6 +48,8 @@ class Committer:
         A commit of unknown outcome is simply made again: the locked state and the
         natural ids make that harmless.
         """
+        if self.tide is not None:
+            await self.tide.wait(self.fence.source_id)
         return await self.owed(
             lambda: self.journal.commit(
                 self.fence, observations, decode=self.source.decode

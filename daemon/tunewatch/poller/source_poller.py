@@ -28,6 +28,7 @@ from tunewatch.poller.look_loop import LookLoop
 from tunewatch.poller.looking import Looker
 from tunewatch.poller.noticed import Noticed
 from tunewatch.poller.observer import PollObserver, Unobserved
+from tunewatch.poller.tide import Tide
 from tunewatch.poller.tracked import Tracked
 from tunewatch.poller.trouble import Trouble
 from tunewatch.sources.contract import Source, files_grow
@@ -58,6 +59,7 @@ class SourcePoller:
         jitter: pace.Jitter,
         key: Callable[[], object],
         observer: PollObserver | None = None,
+        tide: Tide | None = None,
     ) -> None:
         self._source = source
         self._clock = clock
@@ -79,6 +81,7 @@ class SourcePoller:
             clock=clock,
             jitter=jitter,
             log=log,
+            tide=tide,
         )
         self._kept = kept = Kept(
             sources=store.sources,
