@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from openai import AsyncOpenAI
@@ -29,3 +32,23 @@ async def client_of(
         AsyncOpenAI(base_url=base_url, api_key=key, **options) as client,
     ):
         yield client
+
+
+@contextmanager
+def serving_in_thread(api: SimulatedApi) -> Iterator[str]:
+    """Serve the API beside what blocks this thread; lend its address."""
+    ready: Future[str] = Future()
+    over = threading.Event()
+
+    async def serve() -> None:
+        async with api.serve() as base_url:
+            ready.set_result(base_url)
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="api")
+    thread.start()
+    try:
+        yield ready.result(timeout=10)
+    finally:
+        over.set()
+        thread.join(timeout=10)

@@ -58,6 +58,7 @@ def command(send_test: bool, config_path: Path | None) -> int:
     from tunewatch import host
     from tunewatch.app.announcements import listening_of
     from tunewatch.app.overseeing import organizing_of
+    from tunewatch.cli.check_surroundings import look_around
     from tunewatch.cli.settings import load_settings
 
     settings = load_settings(config_path)
@@ -69,6 +70,7 @@ def command(send_test: bool, config_path: Path | None) -> int:
         report.well(f"plugin {instance.name}", f"{instance.kind}, {wants}")
     for doubt in settings.doubts:
         report.note(doubt.key, doubt.text)
+    look_around(settings, report)
     for organization in settings.organizations.values():
         organizing_of(organization)
     for name, one in listening_of(settings.sources.values()).items():
@@ -109,12 +111,12 @@ async def _check(settings: Settings, report: Report) -> None:
         look_at_store = partial(_store, settings, known, report)
         await _attempt(report, "store", STORE, look_at_store)
         for source in settings.sources.values():
-            look = partial(_source, source, http)
+            look = partial(_source, source, http, report)
             await _attempt(report, f"source {source.name}", UNREACHABLE, look)
         for some in projects:
             for name, source in some.sources.items():
                 title = f" ({some.titles[name]})" if some.titles.get(name) else ""
-                look = partial(_source, source, http)
+                look = partial(_source, source, http, report)
                 await _attempt(report, f"source {name}{title}", UNREACHABLE, look)
 
 
@@ -205,15 +207,17 @@ def _can_be_made(path: Path) -> str:
     return f"{path} does not exist yet; the first start makes it"
 
 
-async def _source(source: SourceSettings, http: object) -> str:
+async def _source(source: SourceSettings, http: object, report: Report) -> str:
     from tunewatch import sources
-    from tunewatch.sources.contract import SourceContext, Unavailable
+    from tunewatch.cli.check_surroundings import clock_text
+    from tunewatch.sources.contract import Call, SourceContext, Unavailable
 
     key = source.api_key
+    calls: list[Call] = []
     context = SourceContext(
         name=source.name,
         secret=(lambda: None) if key is None else key.get,
-        observe=lambda _call: None,
+        observe=calls.append,
         http=http,
     )
     async with AsyncExitStack() as stack:
@@ -225,5 +229,8 @@ async def _source(source: SourceSettings, http: object) -> str:
                 page = await opened.list_jobs(after=None, limit=1)
         except TimeoutError:
             raise Unavailable(f"no answer within {SLOWEST:g} s") from None
+        late = clock_text(next((call.clock_offset for call in calls), None))
+        if late is not None:
+            report.note(f"source {source.name}", late)
         more = "has jobs" if page.count or page.items else "has no jobs yet"
         return f"{opened.realm} answers and {more}"

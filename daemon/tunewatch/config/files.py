@@ -27,6 +27,7 @@ class Draft:
     tree: Tree = field(default_factory=dict)
     origins: dict[tuple[str, ...], str] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
+    doubts: list[Mistake] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
     def read(self, path: Path) -> None:
@@ -62,6 +63,10 @@ class Draft:
             text = f"wanted a directory that can be read; found: {trouble}"
             self.mistakes.append(Mistake(where=str(directory), key="", text=text))
             return []
+        for one in found:
+            if one.suffix != ".toml" and not one.name.startswith("."):
+                text = "is not read: only files that end in .toml are"
+                self.doubts.append(Mistake(where=str(one), key=str(one), text=text))
         return [one for one in found if one.suffix == ".toml"]
 
     def _lay(

@@ -64,8 +64,14 @@ def load(
         mistakes = [_nothing_to_watch(draft, system_file)]
     if mistakes or daemon is None:
         raise ConfigError(list(dict.fromkeys(mistakes)))
-    # Which projects there will be, nobody knows yet.
-    judged = {} if organizations else plugins
+    odd = doubts(
+        daemon,
+        sources,
+        plugins,
+        everywhere,
+        # Which projects there will be, nobody knows yet.
+        names=None if organizations else names,
+    )
     return Settings(
         daemon=daemon,
         sources=sources,
@@ -73,7 +79,7 @@ def load(
         organizations=organizations,
         files=tuple(str(file) for file in draft.files),
         former={name: old for name, (old, _) in former.items()},
-        doubts=tuple(doubts(judged, names, everywhere)),
+        doubts=(*draft.doubts, *odd),
     )
 
 

@@ -37,22 +37,32 @@ class Secret:
     `origin` says where it comes from and is fit for a person.
     """
 
-    __slots__ = ("_known", "_read", "origin")
+    __slots__ = ("_known", "_read", "file", "is_inline", "origin")
 
-    def __init__(self, read: Callable[[], str | None], origin: str) -> None:
+    def __init__(
+        self,
+        read: Callable[[], str | None],
+        origin: str,
+        *,
+        file: Path | None = None,
+        is_inline: bool = False,
+    ) -> None:
         self._read = read
         self._known: tuple[str, ...] = ()
         self.origin = origin
+        self.file = file  #: the one it is kept in
+        self.is_inline = is_inline  #: it stands among the settings
 
     @classmethod
     def of(cls, value: str) -> Secret:
         """Return a secret that is given as itself."""
-        return _primed(cls(lambda: value, "given in the configuration"))
+        origin = "given in the configuration"
+        return _primed(cls(lambda: value, origin, is_inline=True))
 
     @classmethod
     def from_file(cls, path: Path) -> Secret:
         """Return a secret kept in a file, without the blanks around it."""
-        return cls(_FileReader(path), f"file {path}")
+        return cls(_FileReader(path), f"file {path}", file=path)
 
     @classmethod
     def from_env(cls, name: str, environ: Mapping[str, str]) -> Secret:

@@ -6,6 +6,7 @@ never echo a value: a URL may hold a password.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from tunewatch.sources.urls import one_spelling, origin_of, split_url
 
+_AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 
@@ -47,3 +49,10 @@ class OpenAISettings(BaseModel):
     def origin(self) -> str:
         """The API's origin: scheme, host and port."""
         return origin_of(urlsplit(self.base_url))
+
+    def doubts(self) -> Iterator[tuple[str, str]]:
+        """Yield what is probably a slip: a key, and what is odd about its value."""
+        host = urlsplit(self.base_url).hostname or ""
+        if host.endswith(_AZURE):
+            text = f'{host} is Azure, which wants kind = "azure" and endpoint instead'
+            yield "base_url", text
