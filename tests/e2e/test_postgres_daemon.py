@@ -118,6 +118,7 @@ async def test_a_database_that_goes_and_comes_back_loses_nothing(scene, own_post
         await daemon.logged("lease.lost")
         assert await says_so()
         assert (await daemon.get("/livez"))[0] == 200
+        assert (await daemon.metrics())["tunewatch_state_up"] == 0
         assert daemon.process.returncode is None
         accepted = len(receiver.accepted)
         own_postgres.start()
@@ -132,6 +133,7 @@ async def test_a_database_that_goes_and_comes_back_loses_nothing(scene, own_post
         await eventually(is_ready, "/readyz is content again")
         await receiver.wait_until(lambda got: chosen_at_last(got, before, lost))
         assert [len(daemon.log(f"store.{it}")) for it in ("away", "back")] == [1, 1]
+        assert (await daemon.metrics())["tunewatch_state_up"] == 1
         assert not daemon.log("loop.died") + daemon.log("plugin.defect")
         assert await daemon.stop() == 0
     kept = own_postgres.run("SELECT id FROM event", database_of(program))

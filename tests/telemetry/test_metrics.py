@@ -161,6 +161,7 @@ def test_how_a_source_is_tells_only_the_replica_that_has_it(telemetry):
 def test_what_has_no_value_yet_is_not_there(telemetry):
     late = (
         "state_size_bytes",
+        "state_free_bytes",
         "state_last_write_timestamp_seconds",
         "config_hash",
         "config_last_reload_success_timestamp_seconds",
@@ -168,10 +169,11 @@ def test_what_has_no_value_yet_is_not_there(telemetry):
     assert [name for name in late if value(telemetry, name) is not None] == []
     for _ in range(2):
         telemetry.state_size(4096)
+        telemetry.state_free(1024)
         telemetry.state_written()
         telemetry.configured("00000000002a" + "f" * 20)
         telemetry.reloaded(ok=True)
-    assert [value(telemetry, name) for name in late] == [4096, NOW, 42, NOW]
+    assert [value(telemetry, name) for name in late] == [4096, 1024, NOW, 42, NOW]
 
 
 def test_a_failed_reload_keeps_the_time_of_the_last_good_one(telemetry):

@@ -188,6 +188,7 @@ class _Daemon:
         self._announcements.listen(self._settings.sources.values())
         for doubt in self._settings.doubts:
             _log.warning("config.doubt", key=doubt.key, reason=doubt.text)
+        self._telemetry.state_asked(self._health.store.is_up)
         self._telemetry.reloaded(ok=True)
         self._telemetry.configured(host.digest(redacted(self._settings)))
 

@@ -18,6 +18,10 @@ class StorePresence:
 
     reason: str | None = None  #: why it is away; None while it answers
 
+    def is_up(self) -> bool:
+        """Whether it answered when it was asked last."""
+        return self.reason is None
+
     def away(self, reason: str) -> None:
         """Note that it could not be asked."""
         if self.reason is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 from typing import NamedTuple, NoReturn
 
 import msgspec
@@ -153,6 +154,9 @@ class Upkeep:
             self.telemetry.backlog(name, waiting[name], oldest=oldest.get(name))
             self.telemetry.dead_letters(name, letters[name])
         self.telemetry.state_size(await self._size())
+        if self.file is not None:
+            with suppress(OSError):
+                self.telemetry.state_free(disk_usage(self.file.parent).free)
 
     async def _size(self) -> int:
         """Return the bytes that the store takes."""

@@ -258,7 +258,12 @@ class ProcessFamilies:
             "build_info", "What runs.", "version", "revision", "python_version"
         )
         self.tracked = gauge("jobs_tracked", "Jobs that are not settled.")
+        self.store_up = gauge("state_up", "Whether the store answers.")
         self.size = late("state_size_bytes", "Bytes that the store takes.")
+        self.free = late(
+            "state_free_bytes",
+            "Bytes that are free for the store on its disk; of SQLite only.",
+        )
         self.written = late(
             "state_last_write_timestamp_seconds",
             "When something was last committed, in unix seconds.",

@@ -261,6 +261,14 @@ class Telemetry:
         """Say how many bytes the store takes."""
         self._process.size(count)
 
+    def state_free(self, count: float) -> None:
+        """Say how many bytes are free where the store lies."""
+        self._process.free(count)
+
+    def state_asked(self, is_up: Callable[[], bool]) -> None:
+        """Ask at each scrape whether the store answers."""
+        self._process.store_up.set_function(lambda: float(is_up()))
+
     def state_written(self) -> None:
         """Say that something was committed."""
         self._process.written(self._now())
