@@ -74,6 +74,8 @@ class WandbServer:
     artifacts: list[dict[str, Any]] = field(default_factory=list)
     used: list[str] = field(default_factory=list)  #: artifacts that were inputs
     calls: list[str] = field(default_factory=list)  #: operations, as they came
+    writers: list[tuple[str, str]] = field(default_factory=list)
+    """Which run was written to, and the host under which the writer knows us."""
     status: int = 200  #: what everything is answered with
     words: str = "the server is in trouble"
     url: str = ""
@@ -130,7 +132,9 @@ class WandbServer:
             return web.json_response({"data": self._graphql(json.loads(body))})
         if request.path.endswith("/file_stream"):
             self.calls.append("file_stream")
-            self._stream(request.path.split("/")[4], json.loads(body))
+            run = request.path.split("/")[4]
+            self.writers.append((run, request.url.host or ""))
+            self._stream(run, json.loads(body))
         else:
             self.calls.append(request.path)
         return web.json_response({})

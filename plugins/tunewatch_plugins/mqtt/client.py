@@ -9,6 +9,7 @@ pyproject.toml keeps to releases for which it holds.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 import ssl
@@ -81,6 +82,7 @@ class Client(aiomqtt.Client):
             keepalive=KEEPALIVE,
             timeout=CONNECT,
             max_inflight_messages=0,  # counted here, by what the broker says
+            logger=_UNHEARD,
         )
         if way.tls is not None:
             # paho's own leaves its socket open when the handshake fails.
@@ -203,6 +205,27 @@ class Client(aiomqtt.Client):
             return
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
+    def _on_socket_register_write(
+        self,
+        client: paho.Client,
+        userdata: Any,  # noqa: ARG002
+        sock: Any,
+    ) -> None:
+        def wait_to_write() -> None:
+            # Closed in between, its number may be that of somebody else's socket.
+            if sock.fileno() >= 0:
+                self._loop.add_writer(sock.fileno(), write)
+
+        def write() -> None:
+            try:
+                client.loop_write()
+            except OSError as error:
+                if not self._disconnected.done():
+                    self._disconnected.set_exception(error)
+
+        # It may be asked for by the thread in which a connection is made.
+        self._loop.call_soon_threadsafe(wait_to_write)
+
     def _on_publish(
         self,
         client: paho.Client,  # noqa: ARG002 - paho's signature, as are the others
@@ -233,6 +256,10 @@ class Client(aiomqtt.Client):
         if not self._disconnected.done():
             self._disconnected.set_result(None)
         self._fail_all(self._disconnected)
+
+
+_UNHEARD = logging.Logger("mqtt", logging.CRITICAL)  # noqa: LOG001 - of nobody else's
+"""For the libraries, which would tell each end of a connection as an error."""
 
 
 def _shaken(context: ssl.SSLContext, host: str, plain: socket.socket) -> ssl.SSLSocket:
