@@ -115,40 +115,6 @@ async def test_a_project_that_may_not_be_made_is_told(server, jobs, tmp_path):
     assert server.runs["ftjob-one"].points == [1]
 
 
-async def test_two_accounts_in_one_process_keep_to_their_own(server, jobs, tmp_path):
-    one, two = Story(jobs, "ftjob-1"), Story(jobs, "ftjob-2")
-    async with (
-        account(jobs, tmp_path / "a", server.url, project="a", tags=["a"]) as first,
-        account(jobs, tmp_path / "b", server.url, project="b") as second,
-    ):
-        await first.deliver(one.trained(1))
-        await second.deliver(two.trained(1))
-        await first.deliver(one.trained(2))
-    runs = server.runs
-    assert {run.name: run.project for run in runs.values()} == {
-        "ftjob-1": "a",
-        "ftjob-2": "b",
-    }
-    assert runs["ftjob-1"].points == [1, 2]
-    assert "a" not in runs["ftjob-2"].tags
-
-
-async def test_trouble_when_asking_for_a_run_never_reads_as_a_run_that_is_missing(
-    server, jobs, tmp_path
-):
-    job = Story(jobs)
-    async with account(jobs, tmp_path / "a", server.url) as sink:
-        await sink.deliver(job.trained(1, 2, 3))
-    event = job.trained(4)
-    async with account(jobs, tmp_path / "b", server.url, init_timeout="1s") as sink:
-        server.status = 500
-        with pytest.raises(Retry):
-            await sink.deliver(event)
-        server.status = 200
-        await sink.deliver(event)
-    assert server.runs["ftjob-one"].points == [1, 2, 3, 4]
-
-
 async def test_a_server_that_hangs_holds_up_neither_the_loop_nor_the_end(
     server, jobs, tmp_path
 ):
