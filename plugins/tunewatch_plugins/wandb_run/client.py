@@ -70,7 +70,7 @@ class Client:
 
     def open(self, opening: Opening) -> wandb.Run:
         """Return an open run, resumed if it exists. Raises Retry."""
-        with self.translated("open a run"):
+        with self._helped("open a run"):
             until = time.monotonic() + self.settings.init_timeout
             while True:
                 try:
@@ -89,21 +89,37 @@ class Client:
 
     def account(self) -> str:
         """Return whose key it is, by the server. Raises Retry."""
-        import wandb
-
-        key = self.settings.api_key
-        with self.translated("sign in"):
+        with self._helped("sign in"):
             try:
-                api = wandb.Api(
-                    overrides={"base_url": self.settings.url}
-                    if self.settings.url
-                    else {},
-                    api_key=None if key is None else key.get(),
-                    timeout=int(self.settings.init_timeout),
-                )
-                return str(api.viewer.entity)
+                return str(self._api().viewer.entity)
             except ValueError as error:  # an answer without an account
                 raise Retry(self._said("sign in", error)) from None
+
+    def tagged(self, tag: str, home: Home) -> str | None:
+        """Return the id of the newest run with a tag, None if none has it.
+
+        Raises Retry.
+        """
+        project = "/".join(filter(None, (home.entity, home.project)))
+        with self._helped("look for a run"):
+            try:
+                found = self._api().runs(
+                    project, filters={"tags": tag}, order="-created_at", per_page=1
+                )
+                return next((str(run.id) for run in found), None)
+            except (ValueError, TypeError, KeyError) as error:
+                # There is no such project, or the library cannot read what is in it.
+                raise Retry(self._said("look for a run", error), scope="lane") from None
+
+    def _api(self) -> wandb.Api:
+        import wandb
+
+        key, url = self.settings.api_key, self.settings.url
+        return wandb.Api(
+            overrides={} if url is None else {"base_url": url},
+            api_key=None if key is None else key.get(),
+            timeout=int(self.settings.init_timeout),
+        )
 
     def renew(self, helper: int) -> None:
         """Leave the helper at once, with whatever W&B has not taken.
@@ -151,6 +167,17 @@ class Client:
                     shutil.rmtree(left, ignore_errors=True)
 
     @contextmanager
+    def _helped(self, what: str) -> Iterator[None]:
+        """Leave a helper that died unseen, with no run open that would find it out."""
+        helper = self.helper
+        try:
+            with self.translated(what):
+                yield
+        except HelperGone:
+            self.renew(helper)
+            raise
+
+    @contextmanager
     def translated(self, what: str) -> Iterator[None]:
         """Let the library's errors be told as `Retry`. Anything else passes."""
         from wandb.errors import Error, UsageError
@@ -158,15 +185,18 @@ class Client:
         from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
         from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
+        gone = (ConnectionError, MailboxClosedError, HandleAbandonedError)
+        other = (Error, ServerResponseError, WandbApiFailedError, OSError)
         try:
             yield
-        except (ConnectionError, MailboxClosedError, HandleAbandonedError) as error:
-            told = f"cannot {what}: the W&B client's helper process is gone"
-            raise HelperGone(f"{told} ({type(error).__name__})") from None
-        except UsageError as error:
+        except (*gone, *other) as error:
+            for why in _causes(error):
+                if isinstance(why, gone):
+                    told = f"cannot {what}: the W&B client's helper process is gone"
+                    raise HelperGone(f"{told} ({type(why).__name__})") from None
             # Something of this run: a name that will not do, a run that is missing.
-            raise Retry(self._said(what, error), scope="lane") from None
-        except (Error, ServerResponseError, WandbApiFailedError, OSError) as error:
+            if isinstance(error, UsageError):
+                raise Retry(self._said(what, error), scope="lane") from None
             raise Retry(self._said(what, error)) from None
 
     def _said(self, what: str, error: Exception) -> str:
@@ -239,6 +269,13 @@ class Client:
             resume="allow" if opening.is_ours else "must",
             settings=wandb.Settings(**_LEAN, **said),
         )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came of: the library wraps some of them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def prepare(directory: Path) -> None:

@@ -32,6 +32,8 @@ class OpenRun:
     alerts: tuple[str, ...] = ()
     is_ours: bool = True  #: else it is the provider's: no rows, no config
     helper: int = 0  #: which of the client's helpers holds it
+    may_log_artifacts: bool = True
+    has_artifacts: bool = False  #: and they are with the helper
     taken: int = 0  #: the highest ordinal it has
     heard: int = 0  #: the sequence of the last message in its log
     job: dict[str, Any] = field(default_factory=dict)
@@ -73,9 +75,14 @@ class OpenRun:
             self._learn(news.job, news.realm)
         if news.best is not None:
             self._summarise(news.best)
-        if news.checkpoint is not None:
-            artifacts.best(self.run, self.job, news.checkpoint, self.log)
-        elif news.settled:
+        if self.may_log_artifacts and (news.checkpoint is not None or news.settled):
+            self._log_artifacts(news.checkpoint)
+
+    def _log_artifacts(self, checkpoint: Mapping[str, Any] | None) -> None:
+        self.has_artifacts = True
+        if checkpoint is not None:
+            artifacts.best(self.run, self.job, checkpoint, self.log)
+        else:
             artifacts.all_of(self.run, self.job, self.log, is_ours=self.is_ours)
 
     def _is_outdated(self, news: News) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from support.wandb_server import ServedRun
 from support.wandb_story import Story, account
 
 
@@ -230,8 +231,6 @@ async def test_a_job_with_the_providers_own_integration_is_left_to_it(
 async def test_the_providers_run_is_annotated_and_never_filled_or_ended(
     server, jobs, tmp_path
 ):
-    from support.wandb_server import ServedRun
-
     run = ServedRun("ftjob-one", "theirs", "acme", said={"epochs": {"value": 3}})
     run.history[0] = {"_step": 7, "train_loss": 0.5}
     server.runs["ftjob-one"] = run
@@ -243,6 +242,27 @@ async def test_the_providers_run_is_annotated_and_never_filled_or_ended(
     assert run.config == {"epochs": 3}
     assert run.summary["best/step"] == 2
     assert run.summary["status"] == "succeeded"
+
+
+async def test_the_providers_run_is_found_by_its_tag_where_its_id_is_not_said(
+    server, jobs, tmp_path
+):
+    theirs = {"project": "theirs", "name": "my run"}
+    integration = {"type": "wandb", "wandb": theirs}
+    for name, tag in (("x1", "openai/ftjob-other"), ("x2", "openai/ftjob-one")):
+        server.runs[name] = ServedRun(name, "theirs", "acme", tags=["openai", tag])
+    job = Story(jobs, integrations=(integration,))
+    async with account(
+        jobs, tmp_path, server.url, when_server_side="annotate", entity=None
+    ) as sink:
+        await told(sink, job.trained(1), job.status("succeeded"), job.settles())
+        await told(sink, job.selected(2, 0.25))
+    run, other = server.runs["x2"], server.runs["x1"]
+    assert (run.summary["status"], run.summary["best/step"]) == ("succeeded", 2)
+    assert run.rows == []
+    assert run.tags == ["openai", "openai/ftjob-one"]
+    assert other.summary == {}
+    assert set(server.runs) == {"x1", "x2"}
 
 
 async def test_a_duplicate_is_a_run_of_its_own(server, jobs, tmp_path):

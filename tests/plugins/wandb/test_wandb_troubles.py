@@ -102,6 +102,39 @@ async def test_a_server_that_takes_no_artifacts_has_the_run_all_the_same(
     assert server.runs["ftjob-one"].exits == [0]
 
 
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"createArtifact": None},  # of which the client's helper dies
+        {"createArtifact": {"artifact": {"id": "a", "state": "ODD"}}},
+        {"createArtifact": "x"},
+    ],
+)
+async def test_nonsense_about_artifacts_costs_them_and_neither_the_run_nor_the_others(
+    server, jobs, tmp_path, nonsense
+):
+    server.instead["CreateArtifact"] = nonsense
+    job, other = Story(jobs), Story(jobs, "ftjob-two")
+    job.trained(1)
+    ended = job.status("succeeded")
+    async with account(jobs, tmp_path, server.url) as sink:
+        for event in (ended, other.trained(1), job.settles()):
+            tries = 0
+            while True:
+                try:
+                    await sink.deliver(event)
+                except Retry:
+                    tries += 1
+                    assert tries <= 3
+                else:
+                    break
+        await sink.deliver(other.trained(2))
+    assert server.runs["ftjob-one"].points == [1]
+    assert server.runs["ftjob-one"].exits[-1] == 0
+    assert server.runs["ftjob-two"].points == [1, 2]
+    assert server.calls.count("CreateArtifact") < 20
+
+
 async def test_a_project_that_may_not_be_made_is_told(server, jobs, tmp_path):
     server.refused = frozenset({"UpsertBucket"})
     job = Story(jobs)
@@ -159,6 +192,27 @@ async def test_a_dead_helper_is_replaced_and_every_run_made_good(
         await sink.deliver(event)
         await sink.deliver(two.trained(2))
     assert server.runs["ftjob-1"].points == [1, 2, 3]
+    assert server.runs["ftjob-2"].points == [1, 2]
+
+
+async def test_a_helper_that_dies_while_no_run_is_open_is_replaced_as_well(
+    server, jobs, tmp_path
+):
+    (test,) = [
+        one for one in examples.deliveries() if one.event.type == ReceiverTried.TYPE
+    ]
+    one, two = Story(jobs, "ftjob-1"), Story(jobs, "ftjob-2")
+    async with account(jobs, tmp_path, server.url) as sink:
+        for event in (one.trained(1), one.status("succeeded"), one.settles()):
+            await sink.deliver(event)
+        for event in (test, two.trained(1)):
+            (helper,) = [p for p in psutil.Process().children() if "wandb" in p.name()]
+            helper.kill()
+            helper.wait(5)
+            with pytest.raises(Retry, match="helper process is gone"):
+                await sink.deliver(event)
+            await sink.deliver(event)
+        await sink.deliver(two.trained(2))
     assert server.runs["ftjob-2"].points == [1, 2]
 
 
