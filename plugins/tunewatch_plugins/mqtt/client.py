@@ -13,6 +13,7 @@ import logging
 import math
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +29,6 @@ from tunewatch_plugins.mqtt.properties import Written
 from tunewatch_plugins.mqtt.settings import Broker
 from tunewatch_plugins.mqtt.troubles import REFUSED, ended, number
 
-KEEPALIVE = 15
-"""s of silence after which both sides ask whether the other one is there."""
 CONNECT = 5.0  #: s, until a connection stands, TLS included
 MOST_OUT = 512
 """Messages without an acknowledgement at most, if the broker takes as many."""
@@ -57,6 +56,7 @@ class Way:
     password: str | None
     tls: ssl.SSLContext | None
     will: Message
+    keepalive: float  #: s of silence after which the other side is asked for a word
 
 
 class Client(aiomqtt.Client):
@@ -79,7 +79,7 @@ class Client(aiomqtt.Client):
             clean_start=True if way.is_v5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
             tls_context=way.tls,
             will=_will(way.will),
-            keepalive=KEEPALIVE,
+            keepalive=math.ceil(way.keepalive),
             timeout=CONNECT,
             max_inflight_messages=0,  # counted here, by what the broker says
             logger=_UNHEARD,
@@ -90,6 +90,7 @@ class Client(aiomqtt.Client):
             self._client._ssl_wrap_socket = shaken  # type: ignore[method-assign] # noqa: SLF001
         self._is_v5 = way.is_v5
         self._out: dict[int, asyncio.Future[int]] = {}
+        self._heard: dict[str, Callable[[bytes], None]] = {}
         self._slots = asyncio.Semaphore(MOST_OUT)
         self._most_bytes = math.inf
 
@@ -154,6 +155,15 @@ class Client(aiomqtt.Client):
             return None
         return Written(message.content_type, message.properties)
 
+    async def listen(self, topic: str, heard: Callable[[bytes], None]) -> bool:
+        """Hand on what is published on a topic; False if the broker does not let us.
+
+        Raises aiomqtt.MqttError.
+        """
+        self._heard[topic] = heard
+        codes = await self.subscribe(topic, qos=0)
+        return all(number(code) < REFUSED for code in codes)
+
     async def retained(self, topic_filter: str) -> set[str] | None:
         """Return the topics on which something stands, None if we may not know.
 
@@ -204,6 +214,15 @@ class Client(aiomqtt.Client):
             self._connected.set_exception(aiomqtt.MqttCodeError(reason_code))
             return
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_message(
+        self, client: paho.Client, userdata: Any, message: paho.MQTTMessage
+    ) -> None:
+        heard = self._heard.get(message.topic)
+        if heard is None:
+            super()._on_message(client, userdata, message)
+        else:
+            heard(bytes(message.payload))
 
     def _on_socket_register_write(
         self,

@@ -54,6 +54,11 @@ class Announcements:
     topics: Topics
     availability: str  #: the topic of the replica that publishes the states
 
+    @property
+    def birth(self) -> str:
+        """Where Home Assistant says that it has started, and knows nothing."""
+        return f"{self.prefix}/status"
+
     def of(self, job: JobGlance) -> Iterator[tuple[str, bytes]]:
         """Yield the topic and the announcement of each sensor of a job."""
         device = _identifier(job.source, job.id)

@@ -252,6 +252,26 @@ async def test_sensors_of_a_job_that_ended_unseen_are_taken_back(own, lent, tmp_
                 pass
 
 
+async def test_a_home_assistant_that_starts_is_told_all_sensors_again(own, lent):
+    lent.jobs.rows = [job_row(), job_row("ftjob-2", "succeeded")]
+    async with (
+        listening(own.port, SENSORS) as listener,
+        opened({"url": own.url, "home_assistant": True}, lent),
+    ):
+        await sensors(listener, 5)
+        listener.heard.clear()
+        await say(own.port, "homeassistant/status", "offline")
+        await say(own.port, "homeassistant/status", "online")
+        await sensors(listener, 5)
+
+
+async def say(port: int, topic: str, word: str) -> None:
+    """Publish as a stranger does."""
+    command = ("mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-q", "1")
+    process = await asyncio.create_subprocess_exec(*command, "-t", topic, "-m", word)
+    assert await process.wait() == 0
+
+
 async def test_a_metric_that_there_is_not_is_unknown_and_not_nought(own, lent):
     lent.jobs.rows = [job_row(latest={}, step=None, total_steps=None)]
     async with (
