@@ -66,7 +66,7 @@ class Announcements:
             told = {
                 **about,
                 "unique_id": f"{device}_{key}",
-                "object_id": f"{device}_{key}",
+                "default_entity_id": _entity(f"{device}_{key}"),
                 "state_topic": self.topics.state(job.source, job.id),
                 "availability_topic": self.availability,
                 "device": {
@@ -101,6 +101,11 @@ def _sensors(job: JobGlance) -> dict[str, dict[str, Any]]:
         }
         for key, name in metrics.items()
     }
+
+
+def _entity(name: str) -> str:
+    """Return what an entity is called at first; people may call it otherwise."""
+    return f"sensor.{name.lower().replace('-', '_')}"
 
 
 def _identifier(source: str, job_id: str) -> str:

@@ -39,6 +39,7 @@ class OpenRun:
     job: dict[str, Any] = field(default_factory=dict)
     status: str | None = None
     settled: bool = False
+    _best: Mapping[str, Any] | None = None  #: the checkpoint that is an artifact
     _newest: dict[str, tuple[int, float]] = field(default_factory=dict)
     _config: dict[str, Any] = field(default_factory=dict)
 
@@ -79,7 +80,9 @@ class OpenRun:
             self._log_artifacts(news.checkpoint)
 
     def _log_artifacts(self, checkpoint: Mapping[str, Any] | None) -> None:
-        self.has_artifacts = True
+        if self.has_artifacts and checkpoint == self._best:
+            return  # as the store told when the run was opened
+        self.has_artifacts, self._best = True, checkpoint
         if checkpoint is not None:
             artifacts.best(self.run, self.job, checkpoint, self.log)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import jinja2
@@ -210,6 +211,8 @@ async def test_a_running_job_shows_up_as_sensors_until_it_has_ended(own, lent):
             assert told["state_topic"] == STATE
             assert {told["availability_topic"]: b"online"} == status
             assert told["device"]["name"] == "Fine-tuning pinolo"
+            assert re.fullmatch(r"sensor\.[a-z0-9_]+", told["default_entity_id"])
+            assert "object_id" not in told  # gone from Home Assistant since 2026.4
         assert len({told["unique_id"] for told in found.values()}) == 5
         lent.jobs.rows[0] = job_row(status="succeeded")
         await happens(plugin)
