@@ -288,9 +288,9 @@ def prepare(directory: Path) -> None:
         # Read by the library when it starts its helper: no reports of its own errors
         # and no figures about its use leave this machine.
         os.environ["WANDB_ERROR_REPORTING"] = "false"
-        # The helper of whoever started us would know our runs, and end with him.
         if "wandb" not in sys.modules:
-            os.environ.pop("WANDB_SERVICE", None)
+            for what in _OF_ONE_RUN:
+                os.environ.pop(f"WANDB_{what}", None)
         # A service has no home to write to.
         for what in ("CACHE", "CONFIG", "DATA"):
             os.environ.setdefault(f"WANDB_{what}_DIR", str(directory / what.lower()))
@@ -352,6 +352,12 @@ def finish(run: wandb.Run, exit_code: int, *, within: float) -> None:
 
 
 _importing = threading.Lock()
+_OF_ONE_RUN = (
+    *("DESCRIPTION", "JOB_TYPE", "NAME", "NOTES", "RESUME", "RUN_ID", "SWEEP_ID"),
+    *("TAGS", "RUN_GROUP"),
+    "SERVICE",  # a helper of whoever started us would know our runs, and end with him
+)
+"""What the library takes from the environment, and would say of every run."""
 _LEAN: dict[str, Any] = {
     "console": "off",
     "silent": True,

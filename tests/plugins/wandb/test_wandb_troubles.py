@@ -260,7 +260,7 @@ async def test_the_disk_does_not_fill_with_what_wandb_has(server, jobs, tmp_path
 
 
 @contextmanager
-def worker(directory: Path, server: WandbServer):
+def worker(directory: Path, server: WandbServer, **environ: str):
     """Run `support.wandb_worker`; yields the process and what tells it something."""
     process = subprocess.Popen(
         [sys.executable, "-m", "support.wandb_worker", str(directory), server.url],
@@ -268,6 +268,7 @@ def worker(directory: Path, server: WandbServer):
         stdout=subprocess.PIPE,
         text=True,
         cwd=TESTS,
+        env={**os.environ, **environ},
         # Whatever runs in the background hands on that SIGINT is ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
@@ -350,6 +351,21 @@ def test_signals_are_ours_as_they_were(server, tmp_path):
         process.stdin.close()  # which a thread of the worker is reading
         assert process.wait(timeout=20) != 0
     assert server.runs["ftjob-one"].points == [1]
+
+
+def test_what_the_environment_says_of_one_run_is_said_of_none(server, tmp_path):
+    names = ("NAME", "TAGS", "NOTES", "RUN_ID", "RUN_GROUP", "RESUME", "SWEEP_ID")
+    environ = {f"WANDB_{name}": "never" for name in names}
+    environ["WANDB_MODE"] = "disabled"
+    with worker(tmp_path, server, **environ) as (process, tell):
+        assert tell("points 1") == "done"
+        tell("close", heard=False)
+        assert process.wait(timeout=20) == 0
+    (run,) = server.runs.values()
+    assert (run.name, run.display, run.group) == ("ftjob-one", "support-bot", None)
+    assert "never" not in run.tags
+    assert "finetune/ftjob-one" in run.notes
+    assert run.points == [1]
 
 
 async def test_nothing_but_runs_is_told_to_the_server(server, jobs, tmp_path):
