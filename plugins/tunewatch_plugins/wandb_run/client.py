@@ -1,28 +1,24 @@
 """The W&B client library as this plugin uses it: silent, lean, bounded, off the loop.
 
-Nobody imports it before `prepare` has, when the plugin is opened. Every call here may
-block and belongs into a thread. What it raises is said in the contract's words; the
-library's own may hold the key.
+Nobody imports it before `library.prepare` has. Every call here may block and belongs
+into a thread. What it raises is said in the contract's words; the library's own may
+hold the key.
 """
 
 from __future__ import annotations
 
-import gc
-import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewatch.plugin import Refusal, Retry
+from tunewatch_plugins.wandb_run.library import quieten
 from tunewatch_plugins.wandb_run.settings import Home, WandbSettings
-from tunewatch_plugins.wandb_run.transaction_log import is_ended
 
 if TYPE_CHECKING:
     import wandb  # heavy: only when a run is opened
@@ -30,11 +26,9 @@ if TYPE_CHECKING:
 JOB_TYPE = "fine-tune"
 LONGEST_REASON = 300
 _IN_USE = "is in use"
-_GRACE = 0.5  #: s beyond the limit of the library, which says more
 _OPENING = (
     2  #: runs that are opened at once: with more the loop would wait for its turn
 )
-_LOOK = 0.02  #: s between two looks whether a file is whole
 _POLL = 0.1  #: s between two looks whether an earlier end of the same run is over
 
 
@@ -147,7 +141,7 @@ class Client:
             # the helper ended. It is forgotten all the same, and not waited for later.
             with suppress(Exception, SystemExit):
                 wandb.teardown()
-            _quieten()
+            quieten()
 
     def clear(self, run: wandb.Run) -> None:
         """Remove what the client kept of a run on disk, now that W&B has all of it."""
@@ -278,86 +272,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def prepare(directory: Path) -> None:
-    """Import the library, once for all accounts: it is opened next. Blocking.
-
-    Its modules import each other in circles: two threads that begin at different ends
-    would both fail.
-    """
-    with _importing:
-        # Read by the library when it starts its helper: no reports of its own errors
-        # and no figures about its use leave this machine.
-        os.environ["WANDB_ERROR_REPORTING"] = "false"
-        if "wandb" not in sys.modules:
-            for what in _OF_ONE_RUN:
-                os.environ.pop(f"WANDB_{what}", None)
-        # A service has no home to write to.
-        for what in ("CACHE", "CONFIG", "DATA"):
-            os.environ.setdefault(f"WANDB_{what}_DIR", str(directory / what.lower()))
-        with nullcontext() if "wandb" in sys.modules else _uncollected():
-            _quieten()
-            import wandb.proto.wandb_internal_pb2
-            import wandb.sdk.interface.interface_sock
-            import wandb.sdk.mailbox.mailbox_handle  # noqa: F401 - all that is used
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from what is made meanwhile: it stays for good.
-
-    Going over the library's modules again and again holds the loop for 50 to 70 ms.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def _quieten() -> None:
-    import wandb
-
-    wandb.setup(wandb.Settings(silent=True))
-
-
-def finish(run: wandb.Run, exit_code: int, *, within: float) -> None:
-    """Finish a run; return when W&B, or offline its file, has all of it.
-
-    Raises TimeoutError.
-
-    The library's own limit does not hold while its helper waits for an answer to
-    something else: in a thread of its own, which ends when the helper does.
-    """
-    ended: Future[None] = Future()
-
-    def end() -> None:
-        try:
-            run.finish(exit_code=exit_code)
-        except BaseException as error:  # noqa: BLE001 - it is raised by who waits
-            ended.set_exception(error)
-        else:
-            ended.set_result(None)
-
-    until = time.monotonic() + within + _GRACE
-    threading.Thread(target=end, name=f"wandb-end-{run.id}", daemon=True).start()
-    ended.result(timeout=within + _GRACE)
-    # Offline the helper closes the file a moment after it said so.
-    while run.offline and not is_ended(Path(run.settings.sync_file)):
-        if time.monotonic() > until:
-            raise TimeoutError
-        time.sleep(_LOOK)
-
-
-_importing = threading.Lock()
-_OF_ONE_RUN = (
-    *("DESCRIPTION", "JOB_TYPE", "NAME", "NOTES", "RESUME", "RUN_ID", "SWEEP_ID"),
-    *("TAGS", "RUN_GROUP"),
-    "SERVICE",  # a helper of whoever started us would know our runs, and end with him
-)
-"""What the library takes from the environment, and would say of every run."""
 _LEAN: dict[str, Any] = {
     "console": "off",
     "silent": True,

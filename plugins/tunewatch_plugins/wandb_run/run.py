@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewatch.model import JobStatus
 from tunewatch_plugins.wandb_run import artifacts, facts
-from tunewatch_plugins.wandb_run.client import finish
+from tunewatch_plugins.wandb_run.ending import finish
 from tunewatch_plugins.wandb_run.news import Line, News
 from tunewatch_plugins.wandb_run.transaction_log import HEARD
 
