@@ -75,7 +75,7 @@ class WandbServer:
     used: list[str] = field(default_factory=list)  #: artifacts that were inputs
     calls: list[str] = field(default_factory=list)  #: operations, as they came
     writers: list[tuple[str, str]] = field(default_factory=list)
-    """Which run was written to, and the host under which the writer knows us."""
+    """Which run was made or written to, and the host by which the writer knows us."""
     status: int = 200  #: what everything is answered with
     words: str = "the server is in trouble"
     url: str = ""
@@ -131,7 +131,11 @@ class WandbServer:
             told = {"data": None, "errors": [{"message": "permission denied"}]}
             return web.json_response(told)
         if request.path == "/graphql":
-            return web.json_response({"data": self._graphql(json.loads(body))})
+            asked = json.loads(body)
+            if _operation(asked) == "UpsertBucket":
+                run = asked["variables"].get("name") or ""
+                self.writers.append((run, request.url.host or ""))
+            return web.json_response({"data": self._graphql(asked)})
         if request.path.endswith("/file_stream"):
             self.calls.append("file_stream")
             run = request.path.split("/")[4]
