@@ -202,18 +202,24 @@ async def test_a_helper_that_dies_while_no_run_is_open_is_replaced_as_well(
         one for one in examples.deliveries() if one.event.type == ReceiverTried.TYPE
     ]
     one, two = Story(jobs, "ftjob-1"), Story(jobs, "ftjob-2")
+
+    async def dies(sink, found_out_by):
+        (helper,) = [p for p in psutil.Process().children() if "wandb" in p.name()]
+        helper.kill()
+        helper.wait(5)
+        with pytest.raises(Retry, match="helper process is gone"):
+            await sink.deliver(found_out_by)
+        await sink.deliver(found_out_by)
+
     async with account(jobs, tmp_path, server.url) as sink:
         for event in (one.trained(1), one.status("succeeded"), one.settles()):
             await sink.deliver(event)
-        for event in (test, two.trained(1)):
-            (helper,) = [p for p in psutil.Process().children() if "wandb" in p.name()]
-            helper.kill()
-            helper.wait(5)
-            with pytest.raises(Retry, match="helper process is gone"):
-                await sink.deliver(event)
+        await dies(sink, two.trained(1))
+        for event in (two.status("succeeded"), two.settles()):
             await sink.deliver(event)
-        await sink.deliver(two.trained(2))
-    assert server.runs["ftjob-2"].points == [1, 2]
+        await dies(sink, test)
+    assert server.runs["ftjob-2"].points == [1]
+    assert server.runs["ftjob-2"].exits == [0]
 
 
 async def test_an_idle_run_is_closed_and_comes_back_with_news(server, jobs, tmp_path):
