@@ -73,6 +73,23 @@ def papers_of(
     return None
 
 
+def read_again(ca_file: Path | None, papers: Papers | None) -> list[Secret]:
+    """Return what new connections have to be made with other settings for."""
+    kept = [] if papers is None else papers.secrets()
+    if ca_file is not None:
+        # No secret, and large: that it is another file is all that is asked.
+        kept.append(Secret(lambda: _stamp(ca_file), f"file {ca_file}"))
+    return kept
+
+
+def _stamp(path: Path) -> str | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return f"{stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_size} {stat.st_ino}"
+
+
 def tls_of(ca_file: Path | None, papers: Papers | None) -> Tls:
     """Return what to connect with. Raises ValueError that names the setting."""
     try:

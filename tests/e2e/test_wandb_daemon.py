@@ -27,6 +27,11 @@ async def until(is_so: Callable[[], bool], what: str) -> None:
         await asyncio.sleep(0.05)
 
 
+def told(server: WandbServer) -> int:
+    """Return how many points W&B has."""
+    return sum(len(run.history) for run in server.runs.values())
+
+
 def ended(server: WandbServer) -> bool:
     """Whether every run is closed as its job ended."""
     runs = server.runs.values()
@@ -57,14 +62,9 @@ async def test_a_daemon_that_is_killed_while_jobs_train_leaves_every_run_whole(
         ):
             await daemon.start()
             for _ in range(2):
-                before = sum(len(run.history) for run in server.runs.values())
-                await until(
-                    lambda before=before: (
-                        sum(len(run.history) for run in server.runs.values()) > before
-                        or ended(server)
-                    ),
-                    "a point is told",
-                )
+                before = told(server)
+                await until(lambda before=before: told(server) > before, "a point")
+                assert not ended(server), "it is killed while jobs train"
                 await daemon.kill()
                 await daemon.start()
             await until(lambda: ended(server), "every run is closed")

@@ -74,10 +74,14 @@ class WandbServer:
     artifacts: list[dict[str, Any]] = field(default_factory=list)
     used: list[str] = field(default_factory=list)  #: artifacts that were inputs
     calls: list[str] = field(default_factory=list)  #: operations, as they came
+    writers: list[tuple[str, str]] = field(default_factory=list)
+    """Which run was made or written to, and the host by which the writer knows us."""
     status: int = 200  #: what everything is answered with
     words: str = "the server is in trouble"
     url: str = ""
     refused: frozenset[str] = frozenset()  #: operations that are not permitted
+    instead: dict[str, Any] = field(default_factory=dict)
+    """What operations are answered with, whatever they were to be answered."""
     hangs: bool = False  #: whether every request waits
 
     @contextmanager
@@ -127,18 +131,26 @@ class WandbServer:
             told = {"data": None, "errors": [{"message": "permission denied"}]}
             return web.json_response(told)
         if request.path == "/graphql":
-            return web.json_response({"data": self._graphql(json.loads(body))})
+            asked = json.loads(body)
+            if _operation(asked) == "UpsertBucket":
+                run = asked["variables"].get("name") or ""
+                self.writers.append((run, request.url.host or ""))
+            return web.json_response({"data": self._graphql(asked)})
         if request.path.endswith("/file_stream"):
             self.calls.append("file_stream")
-            self._stream(request.path.split("/")[4], json.loads(body))
+            run = request.path.split("/")[4]
+            self.writers.append((run, request.url.host or ""))
+            self._stream(run, json.loads(body))
         else:
             self.calls.append(request.path)
         return web.json_response({})
 
-    def _graphql(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def _graphql(self, asked: dict[str, Any]) -> Any:
         given = asked.get("variables") or {}
         name = _operation(asked)
         self.calls.append(name)
+        if name in self.instead:
+            return self.instead[name]
         snake = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         answer = getattr(self, f"_on_{snake}", None)
         return {} if answer is None else answer(given.get("input", given))
@@ -154,6 +166,9 @@ class WandbServer:
         viewer |= {"deletedAt": None, "apiKeys": {"edges": []}, "teams": {"edges": []}}
         return {"viewer": viewer}
 
+    def _on_get_default_entity(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {"viewer": {"id": "VXNlcjox", "entity": "acme"}}
+
     def _on_server_features_query(self, given: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
 
@@ -161,6 +176,21 @@ class WandbServer:
         run = self.runs.get(given["name"])
         model = {"id": "p", "name": given.get("project"), "entity": _ENTITY}
         return {"model": {**model, "bucket": None if run is None else _resumed(run)}}
+
+    def _on_runs(self, given: dict[str, Any]) -> dict[str, Any]:
+        wanted = json.loads(given["filters"])["tags"]
+        found = [
+            run
+            for run in self.runs.values()
+            if (run.project, run.entity) == (given["project"], given["entity"])
+        ]
+        if not found:
+            return {"project": None}
+        nodes = [_listed(run) for run in found if wanted in run.tags]
+        runs = {"edges": [{"node": node, "cursor": "c"} for node in nodes]}
+        runs |= {"pageInfo": {"endCursor": "c", "hasNextPage": False}}
+        project = {"internalId": "cA==", "runCount": len(nodes), "readOnly": False}
+        return {"project": {**project, "runs": runs}}
 
     def _on_upsert_bucket(self, given: dict[str, Any]) -> dict[str, Any]:
         is_new = given["name"] not in self.runs
@@ -246,12 +276,23 @@ _ENTITY = {"id": "e", "name": "acme"}
 def _operation(asked: dict[str, Any]) -> str:
     """Return the name of an operation, which the Python half does not send beside."""
     words = asked["query"].replace("(", " ").replace("{", " ").split()
-    return asked.get("operationName") or words[1]
+    kind = next(at for at, word in enumerate(words) if word in ("query", "mutation"))
+    return asked.get("operationName") or words[kind + 1]
 
 
 def _placed(file: dict[str, Any] | None) -> Iterator[tuple[int, str]]:
     if file is not None:
         yield from enumerate(file["content"], file["offset"])
+
+
+def _listed(run: ServedRun) -> dict[str, Any]:
+    told = {"id": run.name, "name": run.name, "displayName": run.display}
+    told |= {"tags": run.tags, "notes": run.notes, "group": run.group}
+    told |= {"state": "finished", "jobType": run.job_type, "projectId": "1"}
+    told |= {"user": {"name": "acme", "username": "acme"}}
+    unsaid = ("sweepName", "commit", "heartbeatAt", "description")
+    told |= dict.fromkeys(unsaid) | {"readOnly": False, "createdAt": "2024-08-09"}
+    return told | {"historyLineCount": len(run.history)}
 
 
 def _resumed(run: ServedRun) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tunewatch.config.files import SYSTEM_FILE, Draft, read_draft
 from tunewatch.config.former_names import former_names, renamed_badly
 from tunewatch.config.models import DaemonSettings, Settings
 from tunewatch.config.organizations import read_organizations
+from tunewatch.config.overlaps import overlaps
 from tunewatch.config.tables import ModelOf, read_plugins, read_sources
 from tunewatch.settings import ConfigError, Mistake, Place, checked, hint
 
@@ -58,8 +59,10 @@ def load(
     names = list(_table(draft, "sources"))
     everywhere = Place(origins=draft.origins)
     former = former_names(sources, organizations)
-    badly = renamed_badly(former, names, everywhere)
-    mistakes = [*draft.mistakes, *mistakes, *more, *and_more, *still_more, *badly]
+    mistakes += [*more, *and_more, *still_more]
+    mistakes += renamed_badly(former, names, everywhere)
+    mistakes += overlaps(plugins, names, everywhere)
+    mistakes = [*draft.mistakes, *mistakes]
     if not mistakes and not (sources or organizations):
         mistakes = [_nothing_to_watch(draft, system_file)]
     if mistakes or daemon is None:

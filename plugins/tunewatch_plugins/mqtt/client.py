@@ -9,9 +9,11 @@ pyproject.toml keeps to releases for which it holds.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +29,6 @@ from tunewatch_plugins.mqtt.properties import Written
 from tunewatch_plugins.mqtt.settings import Broker
 from tunewatch_plugins.mqtt.troubles import REFUSED, ended, number
 
-KEEPALIVE = 15
-"""s of silence after which both sides ask whether the other one is there."""
 CONNECT = 5.0  #: s, until a connection stands, TLS included
 MOST_OUT = 512
 """Messages without an acknowledgement at most, if the broker takes as many."""
@@ -56,6 +56,7 @@ class Way:
     password: str | None
     tls: ssl.SSLContext | None
     will: Message
+    keepalive: float  #: s of silence after which the other side is asked for a word
 
 
 class Client(aiomqtt.Client):
@@ -78,9 +79,10 @@ class Client(aiomqtt.Client):
             clean_start=True if way.is_v5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
             tls_context=way.tls,
             will=_will(way.will),
-            keepalive=KEEPALIVE,
+            keepalive=math.ceil(way.keepalive),
             timeout=CONNECT,
             max_inflight_messages=0,  # counted here, by what the broker says
+            logger=_UNHEARD,
         )
         if way.tls is not None:
             # paho's own leaves its socket open when the handshake fails.
@@ -88,6 +90,7 @@ class Client(aiomqtt.Client):
             self._client._ssl_wrap_socket = shaken  # type: ignore[method-assign] # noqa: SLF001
         self._is_v5 = way.is_v5
         self._out: dict[int, asyncio.Future[int]] = {}
+        self._heard: dict[str, Callable[[bytes], None]] = {}
         self._slots = asyncio.Semaphore(MOST_OUT)
         self._most_bytes = math.inf
 
@@ -152,6 +155,15 @@ class Client(aiomqtt.Client):
             return None
         return Written(message.content_type, message.properties)
 
+    async def listen(self, topic: str, heard: Callable[[bytes], None]) -> bool:
+        """Hand on what is published on a topic; False if the broker does not let us.
+
+        Raises aiomqtt.MqttError.
+        """
+        self._heard[topic] = heard
+        codes = await self.subscribe(topic, qos=0)
+        return all(number(code) < REFUSED for code in codes)
+
     async def retained(self, topic_filter: str) -> set[str] | None:
         """Return the topics on which something stands, None if we may not know.
 
@@ -203,6 +215,36 @@ class Client(aiomqtt.Client):
             return
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
+    def _on_message(
+        self, client: paho.Client, userdata: Any, message: paho.MQTTMessage
+    ) -> None:
+        heard = self._heard.get(message.topic)
+        if heard is None:
+            super()._on_message(client, userdata, message)
+        else:
+            heard(bytes(message.payload))
+
+    def _on_socket_register_write(
+        self,
+        client: paho.Client,
+        userdata: Any,  # noqa: ARG002
+        sock: Any,
+    ) -> None:
+        def wait_to_write() -> None:
+            # Closed in between, its number may be that of somebody else's socket.
+            if sock.fileno() >= 0:
+                self._loop.add_writer(sock.fileno(), write)
+
+        def write() -> None:
+            try:
+                client.loop_write()
+            except OSError as error:
+                if not self._disconnected.done():
+                    self._disconnected.set_exception(error)
+
+        # It may be asked for by the thread in which a connection is made.
+        self._loop.call_soon_threadsafe(wait_to_write)
+
     def _on_publish(
         self,
         client: paho.Client,  # noqa: ARG002 - paho's signature, as are the others
@@ -233,6 +275,10 @@ class Client(aiomqtt.Client):
         if not self._disconnected.done():
             self._disconnected.set_result(None)
         self._fail_all(self._disconnected)
+
+
+_UNHEARD = logging.Logger("mqtt", logging.CRITICAL)  # noqa: LOG001 - of nobody else's
+"""For the libraries, which would tell each end of a connection as an error."""
 
 
 def _shaken(context: ssl.SSLContext, host: str, plain: socket.socket) -> ssl.SSLSocket:

@@ -54,6 +54,11 @@ class Announcements:
     topics: Topics
     availability: str  #: the topic of the replica that publishes the states
 
+    @property
+    def birth(self) -> str:
+        """Where Home Assistant says that it has started, and knows nothing."""
+        return f"{self.prefix}/status"
+
     def of(self, job: JobGlance) -> Iterator[tuple[str, bytes]]:
         """Yield the topic and the announcement of each sensor of a job."""
         device = _identifier(job.source, job.id)
@@ -61,7 +66,7 @@ class Announcements:
             told = {
                 **about,
                 "unique_id": f"{device}_{key}",
-                "object_id": f"{device}_{key}",
+                "default_entity_id": _entity(f"{device}_{key}"),
                 "state_topic": self.topics.state(job.source, job.id),
                 "availability_topic": self.availability,
                 "device": {
@@ -96,6 +101,11 @@ def _sensors(job: JobGlance) -> dict[str, dict[str, Any]]:
         }
         for key, name in metrics.items()
     }
+
+
+def _entity(name: str) -> str:
+    """Return what an entity is called at first; people may call it otherwise."""
+    return f"sensor.{name.lower().replace('-', '_')}"
 
 
 def _identifier(source: str, job_id: str) -> str:

@@ -25,9 +25,11 @@ from tunewatch_plugins.tls_settings import (
     ClientKey,
     ClientKeyPassword,
     papers_of,
+    read_again,
     tls_of,
 )
 
+LONGEST_KEEPALIVE = 3600  #: s
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 _WANTED_URL = "wanted mqtts://HOST:PORT, or mqtt:// without TLS;"
 
@@ -74,6 +76,13 @@ class MqttSettings(BaseModel):
     client_cert: ClientCert = None
     client_key: ClientKey = None
     client_key_password: ClientKeyPassword = None
+    keepalive: Duration = Field(
+        default=15.0,
+        description=(
+            "after how much silence the broker is asked whether it is there; it is"
+            " gone if it stays silent for as long again"
+        ),
+    )
     prefix: str = Field(
         default="tunewatch",
         description="what every topic begins with: one or more levels",
@@ -129,6 +138,13 @@ class MqttSettings(BaseModel):
     def _begins_topics(cls, text: str) -> str:
         return checked_prefix(text)
 
+    @field_validator("keepalive")
+    @classmethod
+    def _can_be_said(cls, seconds: float) -> float:
+        if not 1 <= seconds <= LONGEST_KEEPALIVE:
+            raise ValueError("wanted 1s to 1h")
+        return seconds
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if find_spec("aiomqtt") is None:
@@ -169,7 +185,7 @@ class MqttSettings(BaseModel):
         if not self.broker.is_encrypted:
             return None
         papers = self._papers()
-        kept = [] if papers is None else papers.secrets()
+        kept = read_again(self.ca_file, papers)
         return Parsed(kept, lambda _: _tls(self.ca_file, papers), trouble)
 
 

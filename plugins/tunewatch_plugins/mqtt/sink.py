@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from tunewatch.deadline import Deadline
@@ -97,6 +96,7 @@ class Access:
             password=_value(settings.password),
             tls=tls,
             will=Message(self.status, OFFLINE, None, is_retained=True),
+            keepalive=settings.keepalive,
         )
 
 
@@ -116,6 +116,19 @@ async def opened(settings: MqttSettings, context: Context) -> AsyncIterator[Mqtt
         topics, broker = Topics(settings.prefix), str(settings.broker)
         status = topics.status(name)
 
+        announcements = _announcements(settings, topics, status)
+
+        async def greet(client: Client) -> None:
+            await _say(status, ONLINE, broker, context.log, client)
+            if announcements is not None:
+                birth = announcements.birth
+                if not await client.listen(birth, heard):
+                    context.log.warning("mqtt.home_assistant_unheard", topic=birth)
+
+        def heard(word: bytes) -> None:
+            if word == ONLINE:
+                states.announce_again()
+
         async def leave(client: Client) -> None:
             # Who kept no state leaves no trace: nobody asks whether it is there.
             word = OFFLINE if states.has_published else b""
@@ -129,7 +142,7 @@ async def opened(settings: MqttSettings, context: Context) -> AsyncIterator[Mqtt
                 connections=settings.connections(_trouble(context)),
                 clock=context.clock,
             ).way,
-            greet=partial(_say, status, ONLINE, broker, context.log),
+            greet=greet,
             leave=leave,
             log=context.log,
         )
@@ -139,7 +152,7 @@ async def opened(settings: MqttSettings, context: Context) -> AsyncIterator[Mqtt
             jobs=context.jobs,
             window=settings.window,
             max_jobs=settings.max_jobs,
-            announcements=_announcements(settings, topics, status),
+            announcements=announcements,
             broker=broker,
             log=context.log,
         )
@@ -185,11 +198,9 @@ def _announcements(
 def _trouble(context: Context) -> Callable[[str | None], None]:
     def say(reason: str | None) -> None:
         if reason is None:
-            context.log.info("mqtt.setting_restored", setting="client_cert")
+            context.log.info("mqtt.setting_restored", setting="tls")
         else:
-            context.log.warning(
-                "mqtt.setting_unusable", setting="client_cert", reason=reason
-            )
+            context.log.warning("mqtt.setting_unusable", setting="tls", reason=reason)
 
     return say
 

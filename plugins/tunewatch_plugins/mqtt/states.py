@@ -61,6 +61,11 @@ class States:
         """Note that a job's state is another one now."""
         self._wake.set()
 
+    def announce_again(self) -> None:
+        """Let all sensors be announced anew: somebody may know none."""
+        self._announced.clear()
+        self._wake.set()
+
     def stop(self) -> None:
         """Let `keep` publish what has changed and return; a broker may make it wait."""
         self._over.set()

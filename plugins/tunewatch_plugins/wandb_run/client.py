@@ -1,28 +1,24 @@
 """The W&B client library as this plugin uses it: silent, lean, bounded, off the loop.
 
-Nobody imports it before `prepare` has, when the plugin is opened. Every call here may
-block and belongs into a thread. What it raises is said in the contract's words; the
-library's own may hold the key.
+Nobody imports it before `library.prepare` has. Every call here may block and belongs
+into a thread. What it raises is said in the contract's words; the library's own may
+hold the key.
 """
 
 from __future__ import annotations
 
-import gc
-import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewatch.plugin import Refusal, Retry
+from tunewatch_plugins.wandb_run.library import quieten
 from tunewatch_plugins.wandb_run.settings import Home, WandbSettings
-from tunewatch_plugins.wandb_run.transaction_log import is_ended
 
 if TYPE_CHECKING:
     import wandb  # heavy: only when a run is opened
@@ -30,11 +26,9 @@ if TYPE_CHECKING:
 JOB_TYPE = "fine-tune"
 LONGEST_REASON = 300
 _IN_USE = "is in use"
-_GRACE = 0.5  #: s beyond the limit of the library, which says more
 _OPENING = (
     2  #: runs that are opened at once: with more the loop would wait for its turn
 )
-_LOOK = 0.02  #: s between two looks whether a file is whole
 _POLL = 0.1  #: s between two looks whether an earlier end of the same run is over
 
 
@@ -70,7 +64,7 @@ class Client:
 
     def open(self, opening: Opening) -> wandb.Run:
         """Return an open run, resumed if it exists. Raises Retry."""
-        with self.translated("open a run"):
+        with self._helped("open a run"):
             until = time.monotonic() + self.settings.init_timeout
             while True:
                 try:
@@ -89,21 +83,37 @@ class Client:
 
     def account(self) -> str:
         """Return whose key it is, by the server. Raises Retry."""
-        import wandb
-
-        key = self.settings.api_key
-        with self.translated("sign in"):
+        with self._helped("sign in"):
             try:
-                api = wandb.Api(
-                    overrides={"base_url": self.settings.url}
-                    if self.settings.url
-                    else {},
-                    api_key=None if key is None else key.get(),
-                    timeout=int(self.settings.init_timeout),
-                )
-                return str(api.viewer.entity)
+                return str(self._api().viewer.entity)
             except ValueError as error:  # an answer without an account
                 raise Retry(self._said("sign in", error)) from None
+
+    def tagged(self, tag: str, home: Home) -> str | None:
+        """Return the id of the newest run with a tag, None if none has it.
+
+        Raises Retry.
+        """
+        project = "/".join(filter(None, (home.entity, home.project)))
+        with self._helped("look for a run"):
+            try:
+                found = self._api().runs(
+                    project, filters={"tags": tag}, order="-created_at", per_page=1
+                )
+                return next((str(run.id) for run in found), None)
+            except (ValueError, TypeError, KeyError) as error:
+                # There is no such project, or the library cannot read what is in it.
+                raise Retry(self._said("look for a run", error), scope="lane") from None
+
+    def _api(self) -> wandb.Api:
+        import wandb
+
+        key, url = self.settings.api_key, self.settings.url
+        return wandb.Api(
+            overrides={} if url is None else {"base_url": url},
+            api_key=None if key is None else key.get(),
+            timeout=int(self.settings.init_timeout),
+        )
 
     def renew(self, helper: int) -> None:
         """Leave the helper at once, with whatever W&B has not taken.
@@ -131,7 +141,7 @@ class Client:
             # the helper ended. It is forgotten all the same, and not waited for later.
             with suppress(Exception, SystemExit):
                 wandb.teardown()
-            _quieten()
+            quieten()
 
     def clear(self, run: wandb.Run) -> None:
         """Remove what the client kept of a run on disk, now that W&B has all of it."""
@@ -151,6 +161,17 @@ class Client:
                     shutil.rmtree(left, ignore_errors=True)
 
     @contextmanager
+    def _helped(self, what: str) -> Iterator[None]:
+        """Leave a helper that died unseen, with no run open that would find it out."""
+        helper = self.helper
+        try:
+            with self.translated(what):
+                yield
+        except HelperGone:
+            self.renew(helper)
+            raise
+
+    @contextmanager
     def translated(self, what: str) -> Iterator[None]:
         """Let the library's errors be told as `Retry`. Anything else passes."""
         from wandb.errors import Error, UsageError
@@ -158,15 +179,18 @@ class Client:
         from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
         from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
+        gone = (ConnectionError, MailboxClosedError, HandleAbandonedError)
+        other = (Error, ServerResponseError, WandbApiFailedError, OSError)
         try:
             yield
-        except (ConnectionError, MailboxClosedError, HandleAbandonedError) as error:
-            told = f"cannot {what}: the W&B client's helper process is gone"
-            raise HelperGone(f"{told} ({type(error).__name__})") from None
-        except UsageError as error:
+        except (*gone, *other) as error:
+            for why in _causes(error):
+                if isinstance(why, gone):
+                    told = f"cannot {what}: the W&B client's helper process is gone"
+                    raise HelperGone(f"{told} ({type(why).__name__})") from None
             # Something of this run: a name that will not do, a run that is missing.
-            raise Retry(self._said(what, error), scope="lane") from None
-        except (Error, ServerResponseError, WandbApiFailedError, OSError) as error:
+            if isinstance(error, UsageError):
+                raise Retry(self._said(what, error), scope="lane") from None
             raise Retry(self._said(what, error)) from None
 
     def _said(self, what: str, error: Exception) -> str:
@@ -241,80 +265,13 @@ class Client:
         )
 
 
-def prepare(directory: Path) -> None:
-    """Import the library, once for all accounts: it is opened next. Blocking.
-
-    Its modules import each other in circles: two threads that begin at different ends
-    would both fail.
-    """
-    with _importing:
-        # Read by the library when it starts its helper: no reports of its own errors
-        # and no figures about its use leave this machine.
-        os.environ["WANDB_ERROR_REPORTING"] = "false"
-        # The helper of whoever started us would know our runs, and end with him.
-        if "wandb" not in sys.modules:
-            os.environ.pop("WANDB_SERVICE", None)
-        # A service has no home to write to.
-        for what in ("CACHE", "CONFIG", "DATA"):
-            os.environ.setdefault(f"WANDB_{what}_DIR", str(directory / what.lower()))
-        with nullcontext() if "wandb" in sys.modules else _uncollected():
-            _quieten()
-            import wandb.proto.wandb_internal_pb2
-            import wandb.sdk.interface.interface_sock
-            import wandb.sdk.mailbox.mailbox_handle  # noqa: F401 - all that is used
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came of: the library wraps some of them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from what is made meanwhile: it stays for good.
-
-    Going over the library's modules again and again holds the loop for 50 to 70 ms.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def _quieten() -> None:
-    import wandb
-
-    wandb.setup(wandb.Settings(silent=True))
-
-
-def finish(run: wandb.Run, exit_code: int, *, within: float) -> None:
-    """Finish a run; return when W&B, or offline its file, has all of it.
-
-    Raises TimeoutError.
-
-    The library's own limit does not hold while its helper waits for an answer to
-    something else: in a thread of its own, which ends when the helper does.
-    """
-    ended: Future[None] = Future()
-
-    def end() -> None:
-        try:
-            run.finish(exit_code=exit_code)
-        except BaseException as error:  # noqa: BLE001 - it is raised by who waits
-            ended.set_exception(error)
-        else:
-            ended.set_result(None)
-
-    until = time.monotonic() + within + _GRACE
-    threading.Thread(target=end, name=f"wandb-end-{run.id}", daemon=True).start()
-    ended.result(timeout=within + _GRACE)
-    # Offline the helper closes the file a moment after it said so.
-    while run.offline and not is_ended(Path(run.settings.sync_file)):
-        if time.monotonic() > until:
-            raise TimeoutError
-        time.sleep(_LOOK)
-
-
-_importing = threading.Lock()
 _LEAN: dict[str, Any] = {
     "console": "off",
     "silent": True,

@@ -52,7 +52,8 @@ class Row(Struct, frozen=True):
 class Server(Struct, frozen=True, kw_only=True):
     """The run of the provider's own W&B integration."""
 
-    run_id: str
+    run_id: str | None  #: not every answer says it
+    tag: str  #: which it has for sure
     project: str
     entity: str | None
 
@@ -203,7 +204,8 @@ def server_side(job: Mapping[str, Any]) -> Server | None:
         about = one.get("wandb")
         about = about if isinstance(about, Mapping) else {}
         return Server(
-            run_id=_text(about.get("run_id")) or str(job.get("id")),
+            run_id=_text(about.get("run_id")),
+            tag=f"openai/{job.get('id')}",
             project=_text(about.get("project")) or "",
             entity=_text(about.get("entity")),
         )

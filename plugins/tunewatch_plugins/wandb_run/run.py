@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewatch.model import JobStatus
 from tunewatch_plugins.wandb_run import artifacts, facts
-from tunewatch_plugins.wandb_run.client import finish
+from tunewatch_plugins.wandb_run.ending import finish
 from tunewatch_plugins.wandb_run.news import Line, News
 from tunewatch_plugins.wandb_run.transaction_log import HEARD
 
@@ -32,11 +32,14 @@ class OpenRun:
     alerts: tuple[str, ...] = ()
     is_ours: bool = True  #: else it is the provider's: no rows, no config
     helper: int = 0  #: which of the client's helpers holds it
+    may_log_artifacts: bool = True
+    has_artifacts: bool = False  #: and they are with the helper
     taken: int = 0  #: the highest ordinal it has
     heard: int = 0  #: the sequence of the last message in its log
     job: dict[str, Any] = field(default_factory=dict)
     status: str | None = None
     settled: bool = False
+    _best: Mapping[str, Any] | None = None  #: the checkpoint that is an artifact
     _newest: dict[str, tuple[int, float]] = field(default_factory=dict)
     _config: dict[str, Any] = field(default_factory=dict)
 
@@ -73,9 +76,16 @@ class OpenRun:
             self._learn(news.job, news.realm)
         if news.best is not None:
             self._summarise(news.best)
-        if news.checkpoint is not None:
-            artifacts.best(self.run, self.job, news.checkpoint, self.log)
-        elif news.settled:
+        if self.may_log_artifacts and (news.checkpoint is not None or news.settled):
+            self._log_artifacts(news.checkpoint)
+
+    def _log_artifacts(self, checkpoint: Mapping[str, Any] | None) -> None:
+        if self.has_artifacts and checkpoint == self._best:
+            return  # as the store told when the run was opened
+        self.has_artifacts, self._best = True, checkpoint
+        if checkpoint is not None:
+            artifacts.best(self.run, self.job, checkpoint, self.log)
+        else:
             artifacts.all_of(self.run, self.job, self.log, is_ours=self.is_ours)
 
     def _is_outdated(self, news: News) -> bool:

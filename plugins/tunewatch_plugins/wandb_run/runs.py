@@ -8,6 +8,7 @@ else's. Trouble of one run never touches another, unless the helper process died
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,10 @@ from tunewatch_plugins.wandb_run.transaction_log import HEARD, Reached, reached
 if TYPE_CHECKING:
     import wandb  # heavy: only when a run is opened
     from structlog.typing import FilteringBoundLogger
+
+MOST_DEATHS = 3
+"""Of the helper, while it had artifacts of a run, after which that goes without: an
+answer that it cannot read ends it, and with it every run that is open."""
 
 
 @dataclass(slots=True)
@@ -50,6 +55,7 @@ class Runs:
     log: FilteringBoundLogger
     _slots: dict[Key, _Slot] = field(default_factory=dict)
     _late: set[Key] = field(default_factory=set)  #: not finished in time
+    _deaths: Counter[str] = field(default_factory=Counter)  #: of helpers, by run id
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def knows(self, key: Key) -> bool:
@@ -137,6 +143,7 @@ class Runs:
             alerts=tuple(self.settings.alerts),
             is_ours=opening.is_ours,
             helper=self.client.helper,
+            may_log_artifacts=self._deaths[run.id] < MOST_DEATHS,
             taken=got.step,
             heard=got.heard,
         )
@@ -168,13 +175,14 @@ class Runs:
         if theirs is not None and self.settings.when_server_side == "duplicate":
             identifier += "-tunewatch"  # theirs may have the job's own id
         if theirs is not None and self.settings.when_server_side == "annotate":
-            identifier, is_ours = theirs.run_id, False
+            is_ours = False
             home = Home(
                 entity=theirs.entity or home.entity,
                 project=theirs.project or home.project,
                 group=None,
                 tags=(),
             )
+            identifier = theirs.run_id or self._tagged(theirs, home) or identifier
         return Opening(
             run_id=identifier,
             home=home,
@@ -183,6 +191,15 @@ class Runs:
             notes=facts.notes(job, news.key[0], news.realm),
             is_ours=is_ours,
         )
+
+    def _tagged(self, theirs: facts.Server, home: Home) -> str | None:
+        """Return the id of the provider's run by its tag; offline nobody can be asked.
+
+        In the one example that the provider gives it is the job's; no word promises it.
+        """
+        if self.settings.mode != "online":
+            return None
+        return self.client.tagged(theirs.tag, home)
 
     def _reached(self, run: wandb.Run) -> Reached:
         """Return how far a run got, by the server, or by the files of offline parts."""
@@ -205,6 +222,7 @@ class Runs:
         with self._at_work(run, "finish a run"):
             run.finish(within=self.settings.finish_timeout)
         self._late.discard(key)
+        self._deaths.pop(run.run.id, None)
         self.client.clear(run.run)
         self.spool.drop(key)
 
@@ -214,15 +232,26 @@ class Runs:
             with self.client.translated(what):
                 yield
         except HelperGone:
+            self._blame(run)
             self._forget(run.helper)
             raise
 
     def _forget(self, helper: int) -> None:
         """Give up every run that a helper process held, which is gone."""
         for _, slot in self._taken():
-            if slot.run is not None and slot.run.helper == helper:
+            if (run := slot.run) is not None and run.helper == helper:
                 slot.run = None
+                self._blame(run)
         self.client.renew(helper)
+
+    def _blame(self, run: OpenRun) -> None:
+        """Note that a helper died that had artifacts of a run, once of each run."""
+        if not run.has_artifacts:
+            return
+        run.has_artifacts = False
+        self._deaths[run.run.id] += 1
+        if self._deaths[run.run.id] == MOST_DEATHS:
+            self.log.warning("wandb.artifacts_left_out", run=run.run.id)
 
     def _make_room(self) -> None:
         """Close those that were used longest ago, beyond what may be open."""

@@ -221,6 +221,20 @@ class WandbSettings(BaseModel):
             )
         return self
 
+    @property
+    def alone_with_jobs(self) -> str | None:
+        """Why no second account may have the same job, and what to do; None if it may.
+
+        The client's helper, one for a process, holds a run by its id alone, whatever
+        its project.
+        """
+        if self.mode == "disabled":
+            return None
+        return (
+            "a job has one run, and the W&B client can hold that only once; give them"
+            " other sources or metadata, or make them one table with routes"
+        )
+
     def home(self, source: str, metadata: Mapping[str, object]) -> Home:
         """Return where the run of a job with these metadata belongs."""
         route = next((one for one in self.routes if one.fits(source, metadata)), _PLAIN)

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from tunewatch.events import ReceiverTried
 from tunewatch.plugin import Context, Delivery, Receipt, Refusal, Sink
-from tunewatch_plugins.wandb_run.client import Client, prepare
+from tunewatch_plugins.wandb_run.client import Client
+from tunewatch_plugins.wandb_run.library import prepare
 from tunewatch_plugins.wandb_run.news import Key, News, news_of
 from tunewatch_plugins.wandb_run.runs import Runs
 from tunewatch_plugins.wandb_run.settings import WandbSettings

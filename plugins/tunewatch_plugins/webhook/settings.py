@@ -26,6 +26,7 @@ from tunewatch_plugins.tls_settings import (
     ClientKey,
     ClientKeyPassword,
     papers_of,
+    read_again,
     tls_of,
 )
 from tunewatch_plugins.webhook import formats
@@ -181,7 +182,7 @@ class WebhookSettings(BaseModel):
     def connections(self, trouble: Trouble) -> Parsed[Tls]:
         """Return what to connect with. Raises ValueError."""
         papers = self._papers()
-        kept = [] if papers is None else papers.secrets()
+        kept = read_again(self.ca_file, papers)
         return Parsed(kept, lambda _: tls_of(self.ca_file, papers), trouble)
 
     @property

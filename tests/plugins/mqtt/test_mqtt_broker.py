@@ -263,6 +263,39 @@ async def test_by_tls_with_a_certificate_of_our_own(encrypted, authority, ours, 
     assert lent.words == []
 
 
+async def test_a_renewed_authority_or_certificate_counts_at_the_next_connecting(
+    encrypted, authority, ours, lent, tmp_path
+):
+    trusted, shown = tmp_path / "authorities.pem", tmp_path / "ours.pem"
+    stranger = Authority.founded(tmp_path / "stranger")
+    theirs = stranger.issue("tunewatch")
+    trusted.write_text(stranger.certificate.read_text())
+    shown.write_text(theirs.certificate.read_text() + theirs.key.read_text())
+    table = {
+        "url": f"mqtts://localhost:{encrypted.port}",
+        "ca_file": str(trusted),
+        "client_cert_file": str(shown),
+    }
+    async with opened(table, lent) as plugin:
+        with pytest.raises(Retry, match="its certificate is refused"):
+            await plugin.deliver(succeeded())
+        trusted.write_text(authority.certificate.read_text())
+        with pytest.raises(Retry, match="no broker at") as caught:
+            await plugin.deliver(succeeded())
+        assert "its certificate is refused" not in caught.value.reason
+        shown.write_text("half of it")
+        with pytest.raises(Retry):
+            await plugin.deliver(succeeded())
+        shown.write_text(ours)
+        await plugin.deliver(succeeded())
+    assert lent.words == [
+        "mqtt.broker_gone",
+        "mqtt.setting_unusable",
+        "mqtt.setting_restored",
+        "mqtt.broker_back",
+    ]
+
+
 async def test_a_broker_whose_certificate_is_not_to_be_trusted_gets_nothing(
     encrypted, authority, ours, lent
 ):

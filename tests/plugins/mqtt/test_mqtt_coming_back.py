@@ -113,6 +113,20 @@ async def test_a_broker_that_does_not_answer_is_given_up_in_time(own, tmp_path):
         await until_taken(plugin, delivery)
 
 
+async def test_a_network_that_falls_silent_is_noticed_though_nothing_is_to_be_sent(
+    own, lent
+):
+    async with opened({"url": own.url, "keepalive": "1s"}, lent) as plugin:
+        await plugin.deliver(examples.deliveries()[0])
+        own.freeze()
+        try:
+            await until(lambda: lent.said("mqtt.broker_gone"))
+        finally:
+            own.thaw()
+        await plugin.deliver(examples.deliveries()[0])
+    assert lent.words == ["mqtt.broker_gone", "mqtt.broker_back"]
+
+
 async def test_a_broker_that_does_not_answer_holds_up_no_stop(own, lent):
     async with asyncio.timeout(8), opened({"url": own.url}, lent) as plugin:
         await plugin.deliver(examples.deliveries()[0])

@@ -92,6 +92,7 @@ def test_user_and_password_come_from_files_and_show_nowhere(tmp_path: Path):
         ({"max_jobs": 0}, "max_jobs"),
         ({"mode": "binary"}, 'mode is said of format = "cloudevents"'),
         ({"client_key": "canary"}, "of no use without client_cert"),
+        ({"keepalive": "10ms"}, "keepalive: wanted 1s to 1h"),
         ({"qos": 2}, "qos: there is no such key"),
     ],
 )

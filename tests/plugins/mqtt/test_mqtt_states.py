@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import jinja2
@@ -210,6 +211,8 @@ async def test_a_running_job_shows_up_as_sensors_until_it_has_ended(own, lent):
             assert told["state_topic"] == STATE
             assert {told["availability_topic"]: b"online"} == status
             assert told["device"]["name"] == "Fine-tuning pinolo"
+            assert re.fullmatch(r"sensor\.[a-z0-9_]+", told["default_entity_id"])
+            assert "object_id" not in told  # gone from Home Assistant since 2026.4
         assert len({told["unique_id"] for told in found.values()}) == 5
         lent.jobs.rows[0] = job_row(status="succeeded")
         await happens(plugin)
@@ -250,6 +253,26 @@ async def test_sensors_of_a_job_that_ended_unseen_are_taken_back(own, lent, tmp_
         async with asyncio.timeout(20):
             while len(await retained(own.port, "ha/found/sensor/#")) != 5:
                 pass
+
+
+async def test_a_home_assistant_that_starts_is_told_all_sensors_again(own, lent):
+    lent.jobs.rows = [job_row(), job_row("ftjob-2", "succeeded")]
+    async with (
+        listening(own.port, SENSORS) as listener,
+        opened({"url": own.url, "home_assistant": True}, lent),
+    ):
+        await sensors(listener, 5)
+        listener.heard.clear()
+        await say(own.port, "homeassistant/status", "offline")
+        await say(own.port, "homeassistant/status", "online")
+        await sensors(listener, 5)
+
+
+async def say(port: int, topic: str, word: str) -> None:
+    """Publish as a stranger does."""
+    command = ("mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-q", "1")
+    process = await asyncio.create_subprocess_exec(*command, "-t", topic, "-m", word)
+    assert await process.wait() == 0
 
 
 async def test_a_metric_that_there_is_not_is_unknown_and_not_nought(own, lent):

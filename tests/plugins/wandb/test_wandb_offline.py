@@ -6,10 +6,8 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
+from support.wandb_records import read, rows
 from support.wandb_server import KEY, WandbServer
 from support.wandb_story import Story, account
 from tunewatch_plugins.wandb_run.transaction_log import (
@@ -21,27 +19,6 @@ from tunewatch_plugins.wandb_run.transaction_log import (
 )
 
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme:support-bot:abc"
-
-
-def read(directory: Path, run_id: str, kind: str) -> list[Any]:
-    """Return the records of a kind in all parts of a run, in order."""
-    return [
-        getattr(record, kind)
-        for path in files_of(directory, run_id)
-        for record in records(path)
-        if record.WhichOneof("record_type") == kind
-    ]
-
-
-def rows(directory: Path, run_id: str) -> list[dict[str, Any]]:
-    """Return the history of a run."""
-    return [
-        {
-            item.key or "/".join(item.nested_key): msgspec.json.decode(item.value_json)
-            for item in line.item
-        }
-        for line in read(directory, run_id, "history")
-    ]
 
 
 async def whole(jobs, directory: Path) -> None:

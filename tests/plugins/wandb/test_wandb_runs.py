@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.wandb_server import WandbServer
+from support.wandb_server import ServedRun
 from support.wandb_story import Story, account
 
 
@@ -31,22 +31,6 @@ async def test_a_job_has_one_run_with_its_id_name_tags_group_and_link(
         "nightly",
     ]
     assert "https://platform.openai.com/finetune/ftjob-one" in run.notes
-
-
-async def test_the_config_holds_values_and_not_words_about_them(server, jobs, tmp_path):
-    job = Story(jobs, method={"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.1}}})
-    async with account(jobs, tmp_path, server.url) as sink:
-        resolved = {"n_epochs": 3, "batch_size": 4}
-        await told(sink, job.found(), job.updated(hyperparameters=resolved))
-    config = server.runs["ftjob-one"].config
-    assert config["method"] == {
-        "type": "dpo",
-        "dpo": {"hyperparameters": {"beta": 0.1}},
-    }
-    assert config["hyperparameters"] == {"beta": 0.1, "n_epochs": 3, "batch_size": 4}
-    assert (config["seed"], config["source"]) == (7, "research")
-    assert config["metadata"] == {"team": "a"}
-    assert config["created_at"] == "2024-08-09T12:05:58Z"
 
 
 async def test_what_people_changed_in_wandb_stays(server, jobs, tmp_path):
@@ -148,47 +132,6 @@ async def test_a_run_that_is_opened_gets_what_it_lacks_from_the_store(
     assert server.runs["ftjob-one"].points == list(range(1, 52))
 
 
-async def test_a_failed_job_ends_as_failed_and_never_swallows_the_next(
-    server, jobs, tmp_path
-):
-    bad, good = Story(jobs, "ftjob-bad"), Story(jobs, "ftjob-good")
-    async with account(jobs, tmp_path, server.url) as sink:
-        await told(sink, bad.status("running"), bad.trained(1))
-        await told(sink, bad.failed("line 3 is no JSON"), bad.settles())
-        await told(sink, good.status("running"), good.trained(1, 2))
-        await told(sink, good.status("succeeded"), good.settles())
-    failed, succeeded = server.runs["ftjob-bad"], server.runs["ftjob-good"]
-    assert (failed.points, succeeded.points) == ([1], [1, 2])
-    assert failed.exits == [1]
-    assert failed.summary["status"] == "failed"
-    assert failed.summary["error/code"] == "invalid_data"
-    assert failed.summary["error/message"] == "line 3 is no JSON"
-    assert succeeded.exits == [0]
-    assert succeeded.summary["status"] == "succeeded"
-    assert "error/code" not in succeeded.summary
-
-
-async def test_a_cancelled_job_is_killed_and_a_paused_one_goes_on_later(
-    server, jobs, tmp_path
-):
-    cancelled, paused = Story(jobs, "ftjob-c"), Story(jobs, "ftjob-p")
-    async with account(jobs, tmp_path, server.url) as sink:
-        await told(sink, cancelled.status("cancelled"), cancelled.settles())
-        await told(sink, paused.trained(1), paused.status("paused"))
-        assert server.runs["ftjob-c"].exits == [255]
-        assert server.runs["ftjob-p"].exits == []
-    run = server.runs["ftjob-p"]
-    # Closed with the plugin: to be resumed, and not ended well.
-    assert run.summary["status"] == "paused"
-    assert run.is_preempting
-    assert run.exits == [1]
-    async with account(jobs, tmp_path, server.url) as sink:
-        await told(sink, paused.status("running"), paused.trained(2))
-        await told(sink, paused.status("succeeded"), paused.settles())
-    assert run.points == [1, 2]
-    assert run.exits == [1, 0]
-
-
 async def test_the_summary_tells_the_outcome_and_the_best_checkpoint(
     server, jobs, tmp_path
 ):
@@ -288,8 +231,6 @@ async def test_a_job_with_the_providers_own_integration_is_left_to_it(
 async def test_the_providers_run_is_annotated_and_never_filled_or_ended(
     server, jobs, tmp_path
 ):
-    from support.wandb_server import ServedRun
-
     run = ServedRun("ftjob-one", "theirs", "acme", said={"epochs": {"value": 3}})
     run.history[0] = {"_step": 7, "train_loss": 0.5}
     server.runs["ftjob-one"] = run
@@ -303,6 +244,27 @@ async def test_the_providers_run_is_annotated_and_never_filled_or_ended(
     assert run.summary["status"] == "succeeded"
 
 
+async def test_the_providers_run_is_found_by_its_tag_where_its_id_is_not_said(
+    server, jobs, tmp_path
+):
+    theirs = {"project": "theirs", "name": "my run"}
+    integration = {"type": "wandb", "wandb": theirs}
+    for name, tag in (("x1", "openai/ftjob-other"), ("x2", "openai/ftjob-one")):
+        server.runs[name] = ServedRun(name, "theirs", "acme", tags=["openai", tag])
+    job = Story(jobs, integrations=(integration,))
+    async with account(
+        jobs, tmp_path, server.url, when_server_side="annotate", entity=None
+    ) as sink:
+        await told(sink, job.trained(1), job.status("succeeded"), job.settles())
+        await told(sink, job.selected(2, 0.25))
+    run, other = server.runs["x2"], server.runs["x1"]
+    assert (run.summary["status"], run.summary["best/step"]) == ("succeeded", 2)
+    assert run.rows == []
+    assert run.tags == ["openai", "openai/ftjob-one"]
+    assert other.summary == {}
+    assert set(server.runs) == {"x1", "x2"}
+
+
 async def test_a_duplicate_is_a_run_of_its_own(server, jobs, tmp_path):
     job = Story(jobs, integrations=(INTEGRATION,))
     async with account(
@@ -310,17 +272,6 @@ async def test_a_duplicate_is_a_run_of_its_own(server, jobs, tmp_path):
     ) as sink:
         await told(sink, job.trained(1, 2))
     assert server.runs["ftjob-one-tunewatch"].points == [1, 2]
-
-
-async def test_a_job_that_succeeded_without_result_files_is_whole(
-    server: WandbServer, jobs, tmp_path
-):
-    job = Story(jobs, training_file=None, validation_file=None, suffix=None)
-    async with account(jobs, tmp_path, server.url) as sink:
-        await told(sink, job.trained(1), job.status("succeeded"), job.settles())
-    run = server.runs["ftjob-one"]
-    assert run.display == "ftjob-one"
-    assert run.exits == [0]
 
 
 async def test_many_jobs_each_have_a_run_and_few_are_open(server, jobs, tmp_path):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from support.kinds import source_model
 from support.wandb_server import KEY
+from tunewatch import config, host
 from tunewatch.settings import Place, checked
 from tunewatch_plugins.wandb_run import WandbSettings, facts
 
@@ -50,6 +53,65 @@ def test_what_wandb_would_not_take_is_refused_at_the_start(wrong):
     with pytest.raises(ValidationError):
         WandbSettings.model_validate({"api_key": KEY, **wrong})
     assert mistakes(api_key=KEY, **wrong)
+
+
+SOURCES = "".join(f'[sources.{name}]\napi_key = "k"\n' for name in ("a", "b"))
+
+
+def two(directory: Path, one: str, other: str) -> list[str]:
+    """Return what is wrong with two W&B accounts."""
+    path = directory / "tunewatch.toml"
+    path.write_text(
+        f'{SOURCES}[plugins.ours]\nkind = "wandb"\nmode = "offline"\n{one}\n'
+        f'[plugins.theirs]\nkind = "wandb"\nmode = "offline"\n{other}\n'
+    )
+    try:
+        config.load(
+            path,
+            {},
+            source_model=source_model,
+            plugin_model=lambda kind: host.load(kind).settings,
+        )
+    except config.ConfigError as error:
+        return [f"{one.key}: {one.text}" for one in error.mistakes]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("", ""),
+        # The client holds a run by its id, whatever its project.
+        ('project = "x"', 'project = "y"'),
+        ('sources = ["a"]', ""),
+        ('sources = ["?"]', 'sources = ["b"]'),
+        ('sources = ["gone-*"]', 'sources = ["*"]'),
+        ('metadata = { team = "x" }', 'metadata = { stage = "y" }'),
+    ],
+)
+def test_two_accounts_that_would_have_the_same_run_are_refused_and_told_what_to_do(
+    tmp_path, one, other
+):
+    (told,) = two(tmp_path, one, other)
+    assert told.startswith("plugins.theirs: it would have the same jobs as plugins.our")
+    assert "give them other sources or metadata, or make them one table" in told
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('sources = ["a"]', 'sources = ["b"]'),
+        ('metadata = { team = "x" }', 'metadata = { team = "y" }'),
+        ("", "enabled = false"),
+    ],
+)
+def test_two_accounts_with_jobs_of_their_own_are_fine(tmp_path, one, other):
+    assert two(tmp_path, one, other) == []
+
+
+def test_an_account_that_does_nothing_is_in_nobodys_way():
+    settings = WandbSettings.model_validate({"mode": "disabled"})
+    assert settings.alone_with_jobs is None
 
 
 def test_without_the_library_the_start_is_refused_and_told_what_to_install():

@@ -102,6 +102,39 @@ async def test_a_server_that_takes_no_artifacts_has_the_run_all_the_same(
     assert server.runs["ftjob-one"].exits == [0]
 
 
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"createArtifact": None},  # of which the client's helper dies
+        {"createArtifact": {"artifact": {"id": "a", "state": "ODD"}}},
+        {"createArtifact": "x"},
+    ],
+)
+async def test_nonsense_about_artifacts_costs_them_and_neither_the_run_nor_the_others(
+    server, jobs, tmp_path, nonsense
+):
+    server.instead["CreateArtifact"] = nonsense
+    job, other = Story(jobs), Story(jobs, "ftjob-two")
+    job.trained(1)
+    ended = job.status("succeeded")
+    async with account(jobs, tmp_path, server.url) as sink:
+        for event in (ended, other.trained(1), job.settles()):
+            tries = 0
+            while True:
+                try:
+                    await sink.deliver(event)
+                except Retry:
+                    tries += 1
+                    assert tries <= 3
+                else:
+                    break
+        await sink.deliver(other.trained(2))
+    assert server.runs["ftjob-one"].points == [1]
+    assert server.runs["ftjob-one"].exits[-1] == 0
+    assert server.runs["ftjob-two"].points == [1, 2]
+    assert server.calls.count("CreateArtifact") < 20
+
+
 async def test_a_project_that_may_not_be_made_is_told(server, jobs, tmp_path):
     server.refused = frozenset({"UpsertBucket"})
     job = Story(jobs)
@@ -113,40 +146,6 @@ async def test_a_project_that_may_not_be_made_is_told(server, jobs, tmp_path):
         server.refused = frozenset()
         await sink.deliver(event)
     assert server.runs["ftjob-one"].points == [1]
-
-
-async def test_two_accounts_in_one_process_keep_to_their_own(server, jobs, tmp_path):
-    one, two = Story(jobs, "ftjob-1"), Story(jobs, "ftjob-2")
-    async with (
-        account(jobs, tmp_path / "a", server.url, project="a", tags=["a"]) as first,
-        account(jobs, tmp_path / "b", server.url, project="b") as second,
-    ):
-        await first.deliver(one.trained(1))
-        await second.deliver(two.trained(1))
-        await first.deliver(one.trained(2))
-    runs = server.runs
-    assert {run.name: run.project for run in runs.values()} == {
-        "ftjob-1": "a",
-        "ftjob-2": "b",
-    }
-    assert runs["ftjob-1"].points == [1, 2]
-    assert "a" not in runs["ftjob-2"].tags
-
-
-async def test_trouble_when_asking_for_a_run_never_reads_as_a_run_that_is_missing(
-    server, jobs, tmp_path
-):
-    job = Story(jobs)
-    async with account(jobs, tmp_path / "a", server.url) as sink:
-        await sink.deliver(job.trained(1, 2, 3))
-    event = job.trained(4)
-    async with account(jobs, tmp_path / "b", server.url, init_timeout="1s") as sink:
-        server.status = 500
-        with pytest.raises(Retry):
-            await sink.deliver(event)
-        server.status = 200
-        await sink.deliver(event)
-    assert server.runs["ftjob-one"].points == [1, 2, 3, 4]
 
 
 async def test_a_server_that_hangs_holds_up_neither_the_loop_nor_the_end(
@@ -196,6 +195,33 @@ async def test_a_dead_helper_is_replaced_and_every_run_made_good(
     assert server.runs["ftjob-2"].points == [1, 2]
 
 
+async def test_a_helper_that_dies_while_no_run_is_open_is_replaced_as_well(
+    server, jobs, tmp_path
+):
+    (test,) = [
+        one for one in examples.deliveries() if one.event.type == ReceiverTried.TYPE
+    ]
+    one, two = Story(jobs, "ftjob-1"), Story(jobs, "ftjob-2")
+
+    async def dies(sink, found_out_by):
+        (helper,) = [p for p in psutil.Process().children() if "wandb" in p.name()]
+        helper.kill()
+        helper.wait(5)
+        with pytest.raises(Retry, match="helper process is gone"):
+            await sink.deliver(found_out_by)
+        await sink.deliver(found_out_by)
+
+    async with account(jobs, tmp_path, server.url) as sink:
+        for event in (one.trained(1), one.status("succeeded"), one.settles()):
+            await sink.deliver(event)
+        await dies(sink, two.trained(1))
+        for event in (two.status("succeeded"), two.settles()):
+            await sink.deliver(event)
+        await dies(sink, test)
+    assert server.runs["ftjob-2"].points == [1]
+    assert server.runs["ftjob-2"].exits == [0]
+
+
 async def test_an_idle_run_is_closed_and_comes_back_with_news(server, jobs, tmp_path):
     job = Story(jobs)
     async with account(jobs, tmp_path, server.url, idle="100ms") as sink:
@@ -240,7 +266,7 @@ async def test_the_disk_does_not_fill_with_what_wandb_has(server, jobs, tmp_path
 
 
 @contextmanager
-def worker(directory: Path, server: WandbServer):
+def worker(directory: Path, server: WandbServer, **environ: str):
     """Run `support.wandb_worker`; yields the process and what tells it something."""
     process = subprocess.Popen(
         [sys.executable, "-m", "support.wandb_worker", str(directory), server.url],
@@ -248,6 +274,7 @@ def worker(directory: Path, server: WandbServer):
         stdout=subprocess.PIPE,
         text=True,
         cwd=TESTS,
+        env={**os.environ, **environ},
         # Whatever runs in the background hands on that SIGINT is ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
@@ -330,6 +357,21 @@ def test_signals_are_ours_as_they_were(server, tmp_path):
         process.stdin.close()  # which a thread of the worker is reading
         assert process.wait(timeout=20) != 0
     assert server.runs["ftjob-one"].points == [1]
+
+
+def test_what_the_environment_says_of_one_run_is_said_of_none(server, tmp_path):
+    names = ("NAME", "TAGS", "NOTES", "RUN_ID", "RUN_GROUP", "RESUME", "SWEEP_ID")
+    environ = {f"WANDB_{name}": "never" for name in names}
+    environ["WANDB_MODE"] = "disabled"
+    with worker(tmp_path, server, **environ) as (process, tell):
+        assert tell("points 1") == "done"
+        tell("close", heard=False)
+        assert process.wait(timeout=20) == 0
+    (run,) = server.runs.values()
+    assert (run.name, run.display, run.group) == ("ftjob-one", "support-bot", None)
+    assert "never" not in run.tags
+    assert "finetune/ftjob-one" in run.notes
+    assert run.points == [1]
 
 
 async def test_nothing_but_runs_is_told_to_the_server(server, jobs, tmp_path):
