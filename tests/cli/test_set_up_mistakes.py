@@ -235,6 +235,13 @@ MISTAKES: dict[str, Mistaken] = {
         0,
         ("plugins.again", "come twice"),
     ),
+    "a broker asked without TLS where it speaks TLS": (
+        lambda it: setattr(
+            it, "tables", '[plugins.mqtt]\nurl = "mqtt://127.0.0.1:8883"'
+        ),
+        0,
+        ("plugins.mqtt.url", "mqtts://127.0.0.1:8883"),
+    ),
     "a plugin that is misspelled": (
         lambda it: setattr(it, "tables", '[plugins.webhok]\nurl = "https://a.b"'),
         2,

@@ -7,6 +7,7 @@ to give one (`password_file`, `password_env` …); here they have arrived.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -176,6 +177,12 @@ class MqttSettings(BaseModel):
     def broker(self) -> Broker:
         """Where to connect."""
         return _broker(self.url)
+
+    def doubts(self) -> Iterator[tuple[str, str]]:
+        """Yield what is probably a slip: a key, and what is odd about its value."""
+        broker = self.broker
+        if not broker.is_encrypted and broker.port == PORTS["mqtts"]:
+            yield "url", f"port {broker.port} is that of TLS: mqtts://{broker}?"
 
     def _papers(self) -> Papers | None:
         return papers_of(self.client_cert, self.client_key, self.client_key_password)
