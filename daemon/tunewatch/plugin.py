@@ -211,7 +211,11 @@ class Count:
 
 
 class JobReader(Protocol):
-    """Reads the committed state. Nothing here can change anything."""
+    """Reads the committed state. Nothing here can change anything.
+
+    All but `snapshot` tell only of what the plugin is subscribed to, by `sources` and
+    `metadata` of its table.
+    """
 
     async def snapshot(self, source: str, job_id: str) -> Snapshot | None:
         """Return one job with its points, checkpoints and selection at one revision."""
@@ -244,6 +248,8 @@ class JobReader(Protocol):
         """Return the totals that the store keeps across restarts, since it was made.
 
         Only of sources whose lease this replica holds: each has one place to be shown.
+        None for a plugin that is told of jobs with some metadata: they are not told
+        apart by it, so a total would be of other jobs, too.
         """
         ...
 
@@ -271,6 +277,7 @@ class Context:
     clock: Clock
     registry: CollectorRegistry  #: the daemon's own metrics
     timeout: float = 15.0  #: s that one delivery may take before it is cut off
+    metadata: Mapping[str, str] = field(default_factory=dict)  #: of all jobs it is lent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,14 @@ from support.dispatching import (
     message_of,
     until,
 )
+from support.operator_api import serving_api
 from support.program import Ended, Program
 from support.serving_desk import beside, run, serving_desk
 from tunewatch.clock import SystemClock
 from tunewatch.dispatch import Gate
 from tunewatch.plugin import Receipt, Reject
+
+TOKEN = "token-canary-4711"
 
 
 class Scene(NamedTuple):
@@ -281,6 +284,60 @@ async def test_ten_thousand_letters_are_asked_for_at_once(store_url, tmp_path):
         assert "nothing to redeliver" in again.err
         assert await d.one("SELECT count(*) FROM stretch") == 10_000
         await d.tell("ftjob-b", "meanwhile")
+
+
+async def test_a_daemon_elsewhere_redelivers_when_it_is_asked_with_its_token(tmp_path):
+    bad = {"a1"}
+
+    def judge(delivery):
+        if message_of(delivery) in bad:
+            raise Reject("no, thanks")
+
+    sink = Recorder(judge)
+    ops = gate(sink, clock=SystemClock())
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    program = Program(tmp_path)
+    async with (
+        serving_desk(url, ops) as d,
+        serving_api(d.store, token=lambda: TOKEN, plugins=("ops",)) as operator,
+    ):
+        program.environ["TUNEWATCH_URL"] = operator.url
+        await d.tell("ftjob-a", "a1", "a2")
+        await logged(d, 2)
+        [letter] = await d.store.reads.deliveries.dead_letters()
+        refused = await run(program, "redeliver", "--dead")
+        assert (refused.code, refused.out) == (2, "")
+        assert "--token-file" in refused.err
+        program.environ["TUNEWATCH_TOKEN"] = TOKEN
+        planned = await run(program, "redeliver", "--dead", "--dry-run")
+        assert "would redeliver 1 event of 1 job to ops" in planned.err
+        assert letter.event_id in planned.out
+        unknown = await run(program, "redeliver", "--dead", "--plugin", "opps")
+        assert (unknown.code, unknown.out) == (2, "")
+        assert "did you mean ops?" in unknown.err
+        for arguments, said in (
+            (("evt_nobody",), "event evt_nobody is not kept"),
+            (("--cancel", "7"), "there is no redelivery 7"),
+            (("x" * 70_000,), "name less"),
+        ):
+            wrong = await run(program, "redeliver", *arguments)
+            assert wrong.code == 2
+            assert said in wrong.err
+        bad.clear()
+        done = await run(program, "redeliver", "--dead")
+        assert done.code == 0, done.err
+        assert re.search(r"^accepted +1$", done.out, re.MULTILINE)
+        assert sink.texts == ["a2", "a1"]
+        ops.pause("by a test")
+        range_ = ("--plugin", "ops", "--since", "1h", "--no-wait", "-o", "json")
+        done = await run(program, "redeliver", *range_)
+        made = json.loads(done.out)
+        assert (made["left"], made["by"]) == (1, "api:127.0.0.1")
+        taken_back = await run(program, "redeliver", "--cancel", made["id"])
+        assert "what has not gone out yet is taken back" in taken_back.err
+        again = await run(program, "redeliver", "--cancel", made["id"])
+        assert "was over already" in again.err
+        assert "cancelled by" in (await run(program, "redeliver", "--list")).out
 
 
 def _bury(connection, position, count):

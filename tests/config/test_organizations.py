@@ -44,6 +44,14 @@ def mistakes(desk: Path, text: str) -> list[str]:
     return [str(mistake).removeprefix(where) for mistake in caught.value.mistakes]
 
 
+def test_without_a_folder_it_is_said_in_a_line_what_is_wanted(desk):
+    [told] = mistakes(desk, "[organizations.acme]\nadmin_key = 'a'\n")
+    assert told == (
+        "organizations.acme.keys: wanted a directory with the key of each project in a "
+        "file that is named by the project's id; found nothing"
+    )
+
+
 def test_a_folder_of_keys_is_enough_to_have_something_to_watch(desk):
     made = acme(desk, ACME)
     assert (made.name, made.kind, made.admin_key) == ("acme", "openai", None)
@@ -97,7 +105,7 @@ def test_any_key_of_it_can_be_set_by_the_environment(desk):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[organizations.acme]\n", "organizations.acme.keys: wanted A directory"),
+        ("[organizations.acme]\n", "organizations.acme.keys: wanted a directory"),
         ('[organizations.acme]\nkeys = "gone"\n', "found none at"),
         (ACME + "api_key = 'sk-canary'\n", "acme.api_key: there is no such key"),
         (ACME + "project = 'canary'\n", "acme.project: there is no such key"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -68,6 +70,39 @@ def test_the_wheel_says_what_it_needs_but_not_where_it_was_built(wheel):
     for extra in PROJECT["optional-dependencies"]:
         assert f"Provides-Extra: {extra}" in metadata
     assert str(ROOT) not in metadata
+
+
+def test_the_wheel_says_which_revision_it_was_built_from_if_git_knows(wheel):
+    name = "tunewatch/revision.txt"
+    if not (ROOT / ".git").exists():
+        assert name not in wheel.namelist()
+        return
+    git = ("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    known = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", known.stdout.strip())
+    assert wheel.read(name).decode() == known.stdout
+
+
+def test_what_is_built_says_its_revision_in_the_metrics(wheel, tmp_path):
+    wheel.extractall(tmp_path)
+    tell = (
+        "from prometheus_client import generate_latest as text; "
+        "from tunewatch.telemetry import Telemetry; "
+        "print(text(Telemetry(version='1').registry).decode())"
+    )
+    path = os.pathsep.join((str(tmp_path), *sys.path))
+    told = subprocess.run(
+        [sys.executable, "-c", tell],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    [label] = re.findall(r'build_info{.*revision="([^"]*)".*} 1', told.stdout)
+    kept = tmp_path / "tunewatch" / "revision.txt"
+    assert label == (kept.read_text().strip() if kept.exists() else "")
 
 
 def test_the_installed_entry_points_are_those_of_the_project():

@@ -207,6 +207,23 @@ async def test_a_late_file_is_still_tried_after_a_restart(url):
         assert len(watch.heard.points(JOB)) == 2
 
 
+async def test_the_day_of_a_late_file_does_not_begin_again_with_a_restart(url):
+    rates = pace.Rates(poll_interval=120.0, idle_interval=120.0, settle_window=360.0)
+    day = pace.FILE_GIVEN_UP
+    async with watching(url, speed=6000.0, rates=rates, backfill="all") as watch:
+        ended = watch.now() - int(day - 2 * pace.FILE_AGAIN)
+        fields = {"result_files": [FILE], "fine_tuned_model": "ft:x"}
+        watch.api.put_job(ended_item(JOB, ended, "succeeded", **fields))
+        watch.api.withhold_file(FILE)
+        async with watch.polling():
+            await settled(watch)
+        before = len(watch.asked(CONTENT))
+        async with watch.polling() as poller:
+            await until(lambda: len(watch.asked(CONTENT)) > before, what="tried again")
+            await until(lambda: poller.tracked == 0, what="given up")
+            assert watch.api.clock.now() - ended < day + pace.FILE_AGAIN
+
+
 async def test_a_checkpoint_listed_at_the_very_end_is_told_before_settling(url):
     async with watching(url) as watch:
         watch.api.put_job(ended_item(JOB, watch.now(), "cancelled"))

@@ -89,3 +89,18 @@ async def test_the_first_release_can_write_beside_this_one(store_url):
         )
         marks = await rows(store.carrier, "SELECT plugin, position, start FROM mark")
         assert marks == [("late", 9, None)]
+
+
+async def test_jobs_are_compressed_by_what_is_read_fast(postgres):
+    """The PostgreSQL of the tests can; one that cannot is left as it is."""
+    url = postgres.create()
+    try:
+        async with open_store(url, clock=HandClock(), owner="one") as store:
+            found = await rows(
+                store.carrier,
+                "SELECT attname FROM pg_attribute WHERE attrelid = 'job'::regclass"
+                " AND attcompression = 'l' ORDER BY attname",
+            )
+    finally:
+        postgres.drop(url)
+    assert found == [("raw",), ("selection",), ("state",), ("view",)]

@@ -164,8 +164,18 @@ class Followed:
 
 
 @asynccontextmanager
-async def operator_api(
-    url: str,
+async def operator_api(url: str, **options: Any) -> AsyncIterator[Operator]:
+    """Serve the API over a new store; see `serving_api`."""
+    async with (
+        open_store(url, clock=SystemClock(), owner="test") as store,
+        serving_api(store, **options) as operator,
+    ):
+        yield operator
+
+
+@asynccontextmanager
+async def serving_api(
+    store: Store,
     *,
     address: Address = LOOPBACK,
     token: Callable[[], str | None] | None = None,
@@ -174,10 +184,9 @@ async def operator_api(
     plugins: tuple[str, ...] = ("ops", "prometheus"),
     **options: Any,
 ) -> AsyncIterator[Operator]:
-    """Serve the API over a new store."""
+    """Serve the API over a store."""
     api = Api(stream=stream)
     async with (
-        open_store(url, clock=SystemClock(), owner="test") as store,
         serving(address, health=Fine(), api=api, token=token, **options) as bound,
         aiohttp.ClientSession() as session,
         asyncio.TaskGroup() as tasks,

@@ -1,4 +1,4 @@
-"""`tunewatch redeliver`: events again, by the running daemon, in lanes of their own.
+"""`tunewatch redeliver`: events again, by a running daemon, in lanes of their own.
 
 What is meant is made out here; asking and waiting are told in `redelivering`.
 """
@@ -6,13 +6,18 @@ What is meant is made out here; asking and waiting are told in `redelivering`.
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import click
 
-from tunewatch.cli.options import Moment, config_option, output_option, source_option
-from tunewatch.store.choice import Selection
+from tunewatch.api.asked_deliveries import RedeliverBody
+from tunewatch.cli.options import (
+    Moment,
+    Where,
+    output_option,
+    source_option,
+    where_options,
+)
 
 RANGE = frozenset(
     {"plugin", "source", "job", "types", "since", "until", "first", "last", "missed"}
@@ -44,7 +49,7 @@ SPELLED = {"letters": "--letter", "types": "--type", "events": "an event"}
 @click.option("--cancel", type=int, metavar="ID", help="Take a redelivery back.")
 @click.option("--list", "listed", is_flag=True, help="List what was asked for lately.")
 @output_option
-@config_option
+@where_options
 def command(
     *,
     dry_run: bool,
@@ -52,7 +57,7 @@ def command(
     cancel: int | None,
     listed: bool,
     form: str,
-    config_path: Path | None,
+    where: Where,
     **asked: Any,
 ) -> int:
     """Deliver events again, with the same id and bytes.
@@ -60,29 +65,19 @@ def command(
     Name events or dead letters, say --dead for all that are open (--since and --until
     are then when they became that), or a range of what one plugin is subscribed to.
     """
-    from tunewatch import host
     from tunewatch.cli import redelivering
-    from tunewatch.cli.beside import expect_plugin
-    from tunewatch.cli.settings import load_settings
 
-    settings = load_settings(config_path)
-    daemon = settings.daemon
     if listed:
-        return asyncio.run(redelivering.show_recent(daemon, form))
+        return asyncio.run(redelivering.show_recent(where, form))
     if cancel is not None:
-        return asyncio.run(redelivering.cancel(daemon, cancel))
-    selection = selected(asked)
-    if selection.plugin is not None:
-        expect_plugin(settings, selection.plugin)
-    plugins = host.instances(settings)
+        return asyncio.run(redelivering.cancel(where, cancel))
+    body = meant(asked)
     if dry_run:
-        return asyncio.run(redelivering.show_plan(daemon, selection, plugins, form))
-    return asyncio.run(
-        redelivering.ask(daemon, selection, plugins, form=form, wait=wait)
-    )
+        return asyncio.run(redelivering.show_plan(where, body, form))
+    return asyncio.run(redelivering.ask(where, body, form=form, wait=wait))
 
 
-def selected(asked: dict[str, Any]) -> Selection:
+def meant(asked: dict[str, Any]) -> RedeliverBody:
     """Return what is meant. Raises UsageError for what does not go together."""
     given = {name for name, value in asked.items() if value not in (None, False, ())}
     ways = sorted(given & GOES_WITH.keys())
@@ -101,7 +96,10 @@ def selected(asked: dict[str, Any]) -> Selection:
     if way is None and asked["plugin"] is None:
         raise click.UsageError("a range is of one plugin: say which with --plugin")
     _check_types(asked["types"])
-    return Selection(**asked)
+    asked["before"] = asked.pop("until")
+    for name in ("since", "before"):
+        asked[name] = None if asked[name] is None else int(asked[name])
+    return RedeliverBody(**asked)
 
 
 def _check_types(types: tuple[str, ...]) -> None:

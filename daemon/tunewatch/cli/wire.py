@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from tunewatch.api.faults import Ambiguous, Mistaken, NotThere
+from tunewatch.api.faults import Ambiguous, Impossible, Mistaken, NotThere
 from tunewatch.cli.exits import UNREACHABLE, USAGE, Quit
 
 
@@ -42,12 +42,16 @@ def refused(url: str, response: aiohttp.ClientResponse, body: bytes) -> Exceptio
     except msgspec.MsgspecError:
         return Unreachable(f"{url} answers {response.status} and no reason")
     match response.status:
-        case 400:
+        case 400 if told.errors:
             return Mistaken({one["parameter"]: one["detail"] for one in told.errors})
         case 404:
             return NotThere(told.detail)
-        case 409:
+        case 409 if told.sources:
             return Ambiguous(told.detail.partition(";")[0], told.sources)
+        case 400 | 409:
+            return Impossible(told.detail)
+        case 413:
+            return Impossible(f"{url} does not take so much at once: name less")
         case 401 | 403:
             return Quit(
                 USAGE,

@@ -6,6 +6,7 @@ reason to retrieve the job: a lagging page invents changes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -140,13 +141,18 @@ class Listing:
         now = self.clock.monotonic()
         job = Tracked(known.job, now=now, state=known.state)
         job.key = known.key
-        late = job.missing_files() and self._ended_within(known.job, pace.FILE_GIVEN_UP)
+        since_end = self._since_end(known.job)
+        late = job.missing_files() and since_end < pace.FILE_GIVEN_UP
+        if late:
+            # Its day began at its end, which is stored, not with this start.
+            job.file_first_tried = now - since_end
         if self._contradicts(job, raw) or known.state.removed or late:
             self.tracked[known.id] = job
 
-    def _ended_within(self, job: Job, seconds: float) -> bool:
+    def _since_end(self, job: Job) -> float:
+        """Return how many seconds ago a job ended; without end for one that did not."""
         ended = job.finished_at
-        return ended is not None and ended >= self.clock.now() - seconds
+        return math.inf if ended is None else max(0.0, self.clock.now() - ended)
 
     def _contradicts(self, job: Tracked, raw: RawJob) -> bool:
         """Whether an item says anything else of what people are told about."""

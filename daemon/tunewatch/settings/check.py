@@ -101,8 +101,16 @@ def _missing(model: type[BaseModel], location: tuple[str | int, ...]) -> str:
         ways = ", ".join(f"{name}{way}" for way in WAYS)
         return f"wanted this secret, as {name} or one of {ways}; found none"
     field = owner.model_fields.get(name)
-    description = (field.description if field else None) or "a value"
-    return f"wanted {description.rstrip('.')}; found nothing"
+    called = _in_a_sentence(field.description if field else None)
+    return f"wanted {called}; found nothing"
+
+
+def _in_a_sentence(description: str | None) -> str:
+    """Return what a description calls a value, without what it adds to that."""
+    called = (description or "a value").partition(". ")[0].partition("; ")[0]
+    called = called.rstrip(".")
+    is_word = not called[1:2].isupper()  # not so: URL
+    return called[:1].lower() + called[1:] if is_word else called
 
 
 def _at(

@@ -7,7 +7,7 @@ neutral form lies beside its raw item.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -87,16 +87,19 @@ class Reader:
         limit: int,
         now: float,
         source_ids: Sequence[int] | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> list[JobRow]:
         """Return jobs that are not settled or ended lately, newest first.
 
         `finished_within` is seconds before `now`; failed jobs stay at least an hour.
+        Only jobs that have all of `metadata`.
         """
         keys = await self._read(
             windows.window,
             now=now,
             finished_within=finished_within,
             source_ids=source_ids,
+            metadata=metadata,
         )
         found: list[JobRow] = []
         for part in windows.parts(keys[:limit]):
@@ -110,6 +113,7 @@ class Reader:
         limit: int,
         now: float,
         source_ids: Sequence[int] | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> AsyncIterator[WindowPart]:
         """Yield the same jobs at a glance, and of those beyond the limit the number."""
         keys = await self._read(
@@ -117,6 +121,7 @@ class Reader:
             now=now,
             finished_within=finished_within,
             source_ids=source_ids,
+            metadata=metadata,
             enough=limit,
         )
         for part in windows.parts(keys[:limit]):

@@ -8,7 +8,7 @@ of their own, for a thread: reading from PostgreSQL runs on the event loop.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from tunewatch.events import has_metadata
 from tunewatch.model import Job, JobStatus
 from tunewatch.plugin import JobKind, JobRow
 from tunewatch.store.overview import job_row
@@ -80,11 +81,13 @@ def window(
     finished_within: float,
     source_ids: Sequence[int] | None,
     enough: int = 0,
+    metadata: Mapping[str, str] | None = None,
 ) -> list[int]:
     """Return the keys of the jobs that are not settled or ended lately.
 
     Those that go on come first, and the newest first; but if there are no more than
-    `enough` in any order, which is quicker. A removed job is just gone.
+    `enough` in any order, which is quicker. A removed job is just gone. Only those that
+    have all of `metadata`.
     """
     since, failed_since = now - finished_within, now - FAILED_STAYS
     lately = and_(
@@ -97,6 +100,9 @@ def window(
     # One question per index: together they would be a scan of all jobs.
     for some in (~job.c.settled, lately):
         which = _of_sources(some, source_ids)
+        if metadata:
+            keys += _with_metadata(connection, which, metadata)
+            continue
         found = _keys(connection, which) if enough else []
         if not found or len(keys) + len(found) > enough:
             found = _keys(connection, which, *_NEWEST_FIRST)
@@ -111,6 +117,16 @@ def _of_sources(
         return which
     # The sum keeps SQLite off the index by source and age: it would read every job.
     return and_(which, (job.c.source_id + 0).in_(source_ids))
+
+
+def _with_metadata(
+    connection: Connection, which: ColumnElement[bool], metadata: Mapping[str, str]
+) -> list[int]:
+    """Return keys in order: few want this, and no index could answer it."""
+    said = and_(which, job.c.metadata.is_not(None))
+    found = select(job.c.key, job.c.metadata).where(said).order_by(*_NEWEST_FIRST)
+    rows = connection.execute(found).all()
+    return [key for key, has in rows if has_metadata(has, metadata)]
 
 
 def _keys(

@@ -255,7 +255,11 @@ class ProcessFamilies:
             return _Late(Gauge(f"tunewatch_{name}", told, registry=None), to).set
 
         self.build = gauge(
-            "build_info", "What runs.", "version", "revision", "python_version"
+            "build_info",
+            "What runs; the revision is that of the build, empty if it did not know.",
+            "version",
+            "revision",
+            "python_version",
         )
         self.tracked = gauge("jobs_tracked", "Jobs that are not settled.")
         self.store_up = gauge("state_up", "Whether the store answers.")

@@ -31,6 +31,7 @@ from tunewatch.telemetry.families import (
 from tunewatch.telemetry.inbound import INBOUND, InboundFamilies
 from tunewatch.telemetry.known import PROJECTS, KnownFamilies
 from tunewatch.telemetry.lag import LoopLag
+from tunewatch.telemetry.revision import revision as built_revision
 
 
 class Request(Protocol):
@@ -57,7 +58,7 @@ class Telemetry:
         self,
         *,
         version: str,
-        revision: str = "",
+        revision: str | None = None,
         now: Callable[[], float] = time.time,
         registry: CollectorRegistry | None = None,
     ) -> None:
@@ -75,7 +76,9 @@ class Telemetry:
         self._inbound = InboundFamilies(self.registry)
         self._known = KnownFamilies(self.registry)
         self._process.lag.set_function(self.lag.worst)
-        self._process.build.labels(version, revision, platform.python_version()).set(1)
+        built_from = built_revision() if revision is None else revision
+        python = platform.python_version()
+        self._process.build.labels(version, built_from, python).set(1)
         ProcessCollector(registry=self.registry)
 
     def born(self, *, sources: Iterable[str] = (), plugins: Iterable[str] = ()) -> None:

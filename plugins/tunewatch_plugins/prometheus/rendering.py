@@ -34,6 +34,7 @@ class Totals(NamedTuple):
 
     sources: Sequence[str]
     counts: Sequence[Count]
+    are_known: bool = True  #: not so of jobs with some metadata alone
 
 
 class Rendering:
@@ -90,7 +91,6 @@ class Rendering:
 
     def _aggregates(self) -> Iterable[tuple[Family, str]]:
         tally, kinds, exemplars = self._tally, self._tally.kinds, self._exemplars
-        totals = shown_totals(self._totals.counts, tally)
         yield tally.family()
         yield gauge(
             "tunewatch_jobs_hidden",
@@ -102,6 +102,9 @@ class Rendering:
             "Most jobs that get series of their own, setting max_jobs.",
             self._settings.max_jobs,
         )
+        if not self._totals.are_known:
+            return
+        totals = shown_totals(self._totals.counts, tally)
         yield from counters(totals, self._totals.sources, kinds, exemplars)
         yield from histograms(totals, kinds, exemplars)
         prices = Prices(self._settings.prices)

@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Iterable
 from typing import Protocol
 
+from tunewatch_plugins.prometheus.checksums import crc_of_both
+
 _FASTEST = 1
 """zlib's level: series repeat themselves so much that more work saves little."""
 _RAW, _MEMORY = -13, 5
@@ -82,16 +84,7 @@ def gzipped(sheets: Iterable[GzipSheet]) -> bytes:
     pieces, crc, length = [_GZIP_HEAD], 0, 0
     for sheet in sheets:
         pieces.append(sheet.taken())
-        crc = _crc_of_both(crc, sheet)
+        crc = crc_of_both(crc, sheet.crc, sheet.length)
         length += sheet.length
     tail = struct.pack("<II", crc, length & _ALL_ONES)
     return b"".join([*pieces, _LAST_BLOCK, tail])
-
-
-def _crc_of_both(crc: int, sheet: GzipSheet) -> int:
-    """Return the checksum of a text and a sheet behind it, from that of each.
-
-    Checksums are linear: the first one is carried on over as many zeros.
-    """
-    carried = zlib.crc32(bytes(sheet.length), crc ^ _ALL_ONES) ^ _ALL_ONES
-    return carried ^ sheet.crc

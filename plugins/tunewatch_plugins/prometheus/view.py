@@ -129,7 +129,11 @@ class Metrics:
     async def _totals(self) -> Totals:
         jobs = self._context.jobs
         try:
-            return Totals(await jobs.sources(), await jobs.counts())
+            return Totals(
+                await jobs.sources(),
+                await jobs.counts(),
+                are_known=not self._context.metadata,
+            )
         except Exception as fault:
             raise _Unreadable(type(fault).__name__) from fault
 
