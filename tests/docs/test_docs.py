@@ -204,9 +204,10 @@ def trainer(monkeypatch):
 
 def test_every_configuration_shown_is_valid(tmp_path, choices, trainer):
     shown = [sample for sample in fenced(TEXT, "toml") if "[project" not in sample]
-    told = "the look, Azure, webhooks twice, MQTT, W&B, two samples, many twice"
-    assert len(shown) == 10, told
+    told = "the look, Azure, webhooks thrice, MQTT, W&B, two samples, many twice"
+    assert len(shown) == 11, told
     (tmp_path / "webhook-secret").write_text(new_secret())
+    (tmp_path / "chat-url").write_text("https://hooks.example.com/services/T0/B0/x")
     (tmp_path / "mqtt-password").write_text("p4ssw0rd")
     for name in ("webhook", "research", "support", "admin-key"):
         (tmp_path / f"openai-{name}").write_text(new_secret())

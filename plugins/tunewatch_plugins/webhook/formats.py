@@ -1,7 +1,6 @@
 """The shapes an event can take on its way: what is sent, and what it is called.
 
-Knows events, not receivers. A shape that is announced but not built is refused when the
-settings are read, never half done.
+Knows events, not receivers.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from tunewatch.plugin import Delivery
 from tunewatch_plugins import cloudevents
+from tunewatch_plugins.webhook import chat
+from tunewatch_plugins.webhook.chat import message
 from tunewatch_plugins.webhook.thin import thin
 
 Mode: TypeAlias = Literal["structured", "binary"]
@@ -27,8 +28,7 @@ class Message(NamedTuple):
 Format: TypeAlias = Callable[[Delivery], Message]
 """Makes the message of a delivery; the same delivery always makes the same bytes."""
 
-FORMATS = ("standard", "cloudevents")
-_LATER = ("slack", "discord", "teams")
+FORMATS = ("standard", "cloudevents", *chat.CHATS)
 _JSON = {"content-type": "application/json"}
 _CLOUDEVENT = {"content-type": cloudevents.STRUCTURED}
 
@@ -37,12 +37,18 @@ def known(name: str) -> str:
     """Return the name if it can be sent. Raises ValueError that says what can."""
     if name in FORMATS:
         return name
-    found = "one that this version cannot send yet" if name in _LATER else "none"
-    raise ValueError(f"wanted a format ({', '.join(FORMATS)}); found {found}")
+    raise ValueError(f"wanted a format ({', '.join(FORMATS)}); found none of them")
+
+
+def is_chat(name: str) -> bool:
+    """Whether a format is read by people: nobody verifies or thins such a message."""
+    return name in chat.CHATS
 
 
 def shaped(name: str, *, mode: Mode, payload: Payload) -> Format:
     """Return what makes messages; `name` is a known format."""
+    if is_chat(name):
+        return lambda delivery: Message(_JSON, message(chat.CHATS[name], delivery))
     whole = standard if name == "standard" else _CLOUDEVENTS[mode]
     if payload == "full":
         return whole

@@ -58,6 +58,14 @@ class WebhookSettings(BaseModel):
         description="the receiver's URL; it is a secret",
         examples=["url_file=/run/secrets/webhook-url"],
     )
+    # Before the secret, of which a chat has none.
+    format: str = Field(
+        default="standard",
+        description=(
+            "the shape of the body: standard or cloudevents, or a message for people:"
+            " slack, discord or teams, which are not signed"
+        ),
+    )
     secret: list[Secret] = Field(
         examples=["secret_file=/run/secrets/webhook-secret"],
         default_factory=list,
@@ -68,9 +76,6 @@ class WebhookSettings(BaseModel):
             " `tunewatch secret --kind ed25519` does; several, one per line and the"
             " current one first, while one replaces another"
         ),
-    )
-    format: str = Field(
-        default="standard", description="the shape of the body: standard or cloudevents"
     )
     mode: formats.Mode = Field(
         default="structured",
@@ -117,7 +122,12 @@ class WebhookSettings(BaseModel):
 
     @field_validator("secret")
     @classmethod
-    def _can_sign(cls, secrets: list[Secret]) -> list[Secret]:
+    def _can_sign(cls, secrets: list[Secret], info: ValidationInfo) -> list[Secret]:
+        name = info.data.get("format", "")
+        if formats.is_chat(name):
+            if secrets:
+                raise ValueError(f"{name} verifies no signature: leave it out")
+            return secrets
         if not secrets:
             raise ValueError(
                 "a webhook is signed or not sent: make a secret with `tunewatch"
@@ -136,9 +146,19 @@ class WebhookSettings(BaseModel):
     @classmethod
     def _has_a_meaning(cls, mode: object, info: ValidationInfo) -> object:
         is_default = mode == cls.model_fields["mode"].default
-        if info.data.get("format") == "standard" and not is_default:
+        name = info.data.get("format")
+        if name in formats.FORMATS and name != "cloudevents" and not is_default:
             raise ValueError('this is said of format = "cloudevents" and no other')
         return mode
+
+    @field_validator("payload")
+    @classmethod
+    def _is_not_for_people(
+        cls, payload: formats.Payload, info: ValidationInfo
+    ) -> formats.Payload:
+        if payload == "thin" and formats.is_chat(info.data.get("format", "")):
+            raise ValueError("a message for people is short as it is: leave it out")
+        return payload
 
     @field_validator("headers", mode="plain")
     @classmethod
@@ -170,8 +190,10 @@ class WebhookSettings(BaseModel):
         allowed = self.allowed
         return Parsed([self.url], lambda text: check(target(text), allowed), trouble)
 
-    def keyrings(self, trouble: Trouble) -> Parsed[Keyring]:
-        """Return what to sign with. Raises ValueError."""
+    def keyrings(self, trouble: Trouble) -> Parsed[Keyring] | None:
+        """Return what to sign with, None for a chat. Raises ValueError."""
+        if formats.is_chat(self.format):
+            return None
         return Parsed(self.secret, keyring, trouble)
 
     def extras(self, trouble: Trouble) -> Parsed[Extra]:

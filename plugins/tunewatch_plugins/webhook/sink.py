@@ -33,12 +33,13 @@ class Moment(NamedTuple):
     """What the settings say at the time of one delivery."""
 
     target: Target
-    keys: Keyring
+    keys: Keyring | None  #: None: nobody verifies what is sent
     extra: Extra
 
     def secrets(self) -> list[str]:
         """Return what a receiver may repeat and nobody may see."""
-        return [*self.target.secrets(), *self.keys.spelled(), *self.extra.secrets]
+        spelled = [] if self.keys is None else self.keys.spelled()
+        return [*self.target.secrets(), *spelled, *self.extra.secrets]
 
 
 @dataclass(slots=True)
@@ -58,10 +59,10 @@ class Censors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """A receiver of signed webhooks, as a sink."""
+    """A receiver of webhooks, as a sink."""
 
     targets: Parsed[Target]
-    keyrings: Parsed[Keyring]
+    keyrings: Parsed[Keyring] | None  #: None: what is sent is not signed
     extras: Parsed[Extra]
     render: Format
     lines: Lines
@@ -71,17 +72,18 @@ class Webhook:
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Post the event; return when the receiver said 2xx. Raises Retry and Pause."""
         message = self.render(delivery)
-        moment = Moment(
-            self.targets.current(), self.keyrings.current(), self.extras.current()
-        )
+        keyrings = None if self.keyrings is None else self.keyrings.current()
+        moment = Moment(self.targets.current(), keyrings, self.extras.current())
         target, keys, extra = moment
         lapsed = self.lines.connections.current().lapsed(self.clock.now())
         if lapsed is not None:  # some servers would blame the event
             raise Retry(lapsed)
 
         def headers() -> dict[str, str]:
-            now = int(self.clock.now())
-            made = keys.headers(delivery.event.id, now, message.body)
+            made: dict[str, str] = {}
+            if keys is not None:
+                now = int(self.clock.now())
+                made.update(keys.headers(delivery.event.id, now, message.body))
             made.update(message.headers)
             made.update(extra.values)
             return made

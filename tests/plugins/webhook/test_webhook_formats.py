@@ -271,7 +271,10 @@ async def test_a_thin_event_is_short_however_long_the_event_is():
             "plugins.ops.mode: wanted 'structured' or 'binary'; found a string",
         ),
         ({"payload": "none"}, "plugins.ops.payload: wanted 'full' or 'thin'"),
-        ({"format": "xml"}, "wanted a format (standard, cloudevents)"),
+        (
+            {"format": "xml"},
+            "(standard, cloudevents, slack, discord, teams)",
+        ),
     ],
 )
 def test_a_shape_that_there_is_not_is_refused(table: dict[str, str], mistake: str):
