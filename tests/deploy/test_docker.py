@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import subprocess
 import sysconfig
 import tomllib
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ import pytest
 
 from support.distribution import ROOT
 from support.dockerfile import Step, stages
-from support.image_files import Built, build, confined
+from support.image_files import OURS_PYTHON, Built, build, confined
 from support.loopback import alone
 from support.manifests import overlay
 from tunewatch import __version__
@@ -176,14 +178,40 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Build the image's files with every step as it is written."""
-    return build(DOCKERFILE, context=ROOT, directory=tmp_path_factory.mktemp("whole"))
+    """Build the image's files with every step as it is written.
+
+    With the Python that the base image has, if this machine has one of its kind.
+    """
+    named = re.match(r"python:(\d\.\d+)", _final().base)
+    assert named is not None
+    ask = [f"python{named[1]}", "-c", "import sys; print(sys.base_prefix)"]
+    python = OURS_PYTHON
+    if shutil.which(ask[0]):
+        told = subprocess.run(ask, capture_output=True, text=True, check=False)
+        python = Path(told.stdout.strip()) if told.returncode == 0 else python
+    return build(
+        DOCKERFILE,
+        context=ROOT,
+        directory=tmp_path_factory.mktemp("whole"),
+        python=python,
+    )
 
 
-def _ran(built: Built, who: Who, directory: Path) -> dict[str, Any]:
-    """Run the entry point with the SQLite overlay's files, volumes and variables."""
+def _ran(
+    built: Built,
+    who: Who,
+    directory: Path,
+    *,
+    more: str = "",
+    until: str | None = None,
+) -> dict[str, Any]:
+    """Run the entry point with the SQLite overlay's files, volumes and variables.
+
+    `more` is further configuration; `until` a file that has to appear before it ends.
+    """
     found = overlay("sqlite")
-    for path, text in found.files():
+    further = Path(found.mount("config")["mountPath"], "conf.d", "more.toml")
+    for path, text in (*found.files(), (further, more)):
         here = directory / "etc" / path.relative_to(found.mount("config")["mountPath"])
         here.parent.mkdir(parents=True, exist_ok=True)
         here.write_text(text)
@@ -214,6 +242,7 @@ def _ran(built: Built, who: Who, directory: Path) -> dict[str, Any]:
     ]
     given = {one["name"]: one["value"] for one in found.container["env"]}
     plan = {
+        "until": until,
         "environ": {**built.environ, **given},
         "bwrap": confined(built, volumes=volumes, user=user),
     }
@@ -262,13 +291,6 @@ def test_the_wheel_is_installed_and_compiled_and_pip_stays_behind(quick):
 
 @pytest.mark.image
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("who", [KUBERNETES, ANY], ids=["kubernetes", "any user"])
-def test_with_what_is_locked_it_runs_the_same(whole, who, tmp_path):
-    _is_well(_ran(whole, who, tmp_path), who)
-
-
-@pytest.mark.image
-@pytest.mark.timeout(900)
 def test_what_is_locked_is_all_there(whole):
     (site,) = whole.inside("/app").glob("lib/python3*/site-packages")
     names = {one.name.partition("-")[0] for one in site.glob("*.dist-info")}
@@ -276,3 +298,15 @@ def test_what_is_locked_is_all_there(whole):
         assert name in names
     size = sum(one.stat().st_size for one in site.rglob("*") if one.is_file())
     assert size < LARGEST, f"{size / 1e6:.0f} MB in {len(names)} packages"
+
+
+@pytest.mark.image
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("who", [KUBERNETES, ANY], ids=["kubernetes", "any user"])
+def test_with_what_is_locked_it_runs_the_same_and_wandb_keeps_its_runs(
+    whole, who, tmp_path
+):
+    """W&B starts a helper process and wants a home and a name for whoever it is."""
+    more = '[plugins.wandb]\nmode = "offline"\nproject = "fine-tuning"\n'
+    run = "var/lib/tunewatch/plugins/wandb/**/*.wandb"
+    _is_well(_ran(whole, who, tmp_path, more=more, until=run), who)

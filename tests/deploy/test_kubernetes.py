@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ import kubernetes_validate
 import pytest
 
 from support.distribution import ROOT
-from support.manifests import COMPONENTS, KUBERNETES, OVERLAYS, overlay, rendered
+from support.manifests import (
+    COMPONENTS,
+    KUBERNETES,
+    OVERLAYS,
+    Rendered,
+    overlay,
+    rendered,
+)
 from support.own_overlay import own
 from support.pod_security import RULES, violations
 from tunewatch import __version__
@@ -34,7 +42,8 @@ MARGIN = 30.0
 every_overlay = pytest.mark.parametrize("name", OVERLAYS)
 
 
-def everything(name: str) -> Any:
+@cache
+def everything(name: str) -> Rendered:
     """Render an overlay with all components at once."""
     return own(KUBERNETES / "overlays" / name, components=COMPONENTS)
 

@@ -1,8 +1,8 @@
 """The files of the image, made as its Dockerfile says, without an engine.
 
 Each step runs in a mount namespace whose root is the stage's own directory. In place of
-the base image stand this machine's /usr and /etc and the Python of these tests: what
-the base image really holds is not known here.
+the base image stand this machine's /usr and /etc and a Python of it: what the base
+image really holds is not known here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from support.dockerfile import Stage, Step, stages
 
-PYTHON = Path(sys.base_prefix).resolve()
-BASE_PATH = f"{PYTHON}/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OURS_PYTHON = Path(sys.base_prefix).resolve()
+BASE_PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LENT = ("bin", "lib", "lib32", "lib64", "sbin", "usr")
 """What stands for the base image, where this machine has it."""
 OF_ETC = ("hosts", "ld.so.cache", "localtime", "nsswitch.conf", "resolv.conf", "ssl")
@@ -37,7 +37,8 @@ class Built:
 
     stage: Stage
     root: Path
-    environ: dict[str, str] = field(default_factory=lambda: {"PATH": BASE_PATH})
+    python: Path  #: the prefix of the one that stands for the base image's
+    environ: dict[str, str] = field(default_factory=dict)
     arguments: dict[str, str] = field(default_factory=dict)
     workdir: Path = Path("/")
     lent: Sequence[str] = ()  #: bwrap's options for what is not the image's
@@ -59,14 +60,17 @@ def build(
     directory: Path,
     instead: Instead = lambda _stage, _step: False,
     lent: Sequence[str] = (),
+    python: Path = OURS_PYTHON,
 ) -> Built:
     """Build every stage and return the last. Raises AssertionError with what failed.
 
-    `lent` are further options of bwrap, for what `instead` has need of.
+    `lent` are further options of bwrap, for what `instead` has need of; `python` is the
+    prefix of a Python.
     """
     done: dict[str | None, Built] = {}
     for number, stage in enumerate(stages(dockerfile)):
-        built = Built(stage, directory / f"stage{number}", lent=lent)
+        built = Built(stage, directory / f"stage{number}", python, lent=lent)
+        built.environ["PATH"] = f"{python}/bin:{BASE_PATH}"
         built.root.mkdir()
         for step in stage.steps:
             if not instead(built, step):
@@ -124,7 +128,7 @@ def run_inside(built: Built, command: Sequence[str]) -> None:
     done = subprocess.run(
         [
             *("bwrap", "--die-with-parent", "--unshare-pid"),
-            *("--bind", str(built.root), "/", *lent_by_this_machine()),
+            *("--bind", str(built.root), "/", *lent_by_this_machine(built)),
             *("--ro-bind", "/etc", "/etc", *_where_pip_looks(built), *built.lent),
             *("--proc", "/proc", "--dev", "/dev", "--chdir", str(built.workdir)),
             *command,
@@ -147,7 +151,7 @@ def confined(built: Built, *, volumes: Sequence[str], user: Sequence[str]) -> li
     of_etc = [str(one) for name in OF_ETC if (one := Path("/etc", name)).exists()]
     return [
         *("--die-with-parent", "--unshare-pid", "--as-pid-1", "--unshare-ipc"),
-        *("--tmpfs", "/", *_passable(), *lent_by_this_machine()),
+        *("--tmpfs", "/", *_passable(built), *lent_by_this_machine(built)),
         *(word for one in of_etc for word in ("--ro-bind", one, one)),
         *("--ro-bind", str(built.inside("/app")), "/app", *built.lent),
         *("--proc", "/proc", "--dev", "/dev", *volumes),
@@ -157,23 +161,23 @@ def confined(built: Built, *, volumes: Sequence[str], user: Sequence[str]) -> li
     ]
 
 
-def _passable() -> list[str]:
+def _passable(built: Built) -> list[str]:
     """Return options for the folders on the way: bwrap would keep them to root."""
-    ends = (PYTHON, *map(Path, ("/etc/x", "/run/secrets/x", "/var/lib/x")))
+    ends = (built.python, *map(Path, ("/etc/x", "/run/secrets/x", "/var/lib/x")))
     on_the_way = dict.fromkeys(
         str(one) for end in ends for one in reversed(end.parents) if one != Path("/")
     )
     return [word for one in on_the_way for word in ("--perms", "0755", "--dir", one)]
 
 
-def lent_by_this_machine() -> list[str]:
+def lent_by_this_machine(built: Built) -> list[str]:
     """Return bwrap's options for what stands for the base image, all read-only."""
     options: list[str] = []
     for here in (Path("/", name) for name in LENT):
         if here.is_dir():
             options += ["--ro-bind", str(here.resolve()), str(here)]
-    if not PYTHON.is_relative_to("/usr"):
-        options += ["--ro-bind", str(PYTHON), str(PYTHON)]
+    if not built.python.is_relative_to("/usr"):
+        options += ["--ro-bind", str(built.python), str(built.python)]
     return options
 
 

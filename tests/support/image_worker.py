@@ -19,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-from tunewatch.testing import SimulatedApi
+from tunewatch.testing import Script, SimulatedApi
 
 POD = "http://10.20.30.40:9478"  #: in this namespace every address is this machine
 PATIENCE = 40.0  #: s for a start on a busy machine
@@ -27,7 +27,9 @@ NOT_OURS = ("/proc", "/dev")
 
 
 async def _main(plan: dict[str, Any]) -> dict[str, Any]:
-    async with SimulatedApi().serve() as base_url, aiohttp.ClientSession() as session:
+    api = SimulatedApi(time_scale=60.0)
+    api.add_job(Script(steps=40, seconds_per_step=15.0))
+    async with api.serve() as base_url, aiohttp.ClientSession() as session:
         environ = {
             **plan["environ"],
             "TUNEWATCH_SOURCES__OPENAI__BASE_URL": base_url,
@@ -45,6 +47,7 @@ async def _main(plan: dict[str, Any]) -> dict[str, Any]:
             with os.fdopen(reading) as told:
                 pid = json.loads(told.read())["child-pid"]
             report = await _ready(session, process)
+            await _appeared(plan["until"], pid)
             seen = await _looked_at(session, pid)
             began = time.monotonic()
             os.kill(pid, signal.SIGTERM)
@@ -76,6 +79,18 @@ async def _ready(
                 if answer.status == 200:
                     return report
         await asyncio.sleep(0.05)
+
+
+async def _appeared(pattern: str | None, pid: int) -> None:
+    """Wait for a file by a glob of its root."""
+    deadline = time.monotonic() + PATIENCE
+    while pattern is not None and not _found(pattern, pid):
+        assert time.monotonic() < deadline, f"no {pattern} in time"
+        await asyncio.sleep(0.2)
+
+
+def _found(pattern: str, pid: int) -> bool:
+    return any(Path(f"/proc/{pid}/root").glob(pattern))
 
 
 async def _looked_at(session: aiohttp.ClientSession, pid: int) -> dict[str, Any]:
