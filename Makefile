@@ -29,7 +29,7 @@ help: ## this list
 demo: $(VENV)/.run ## see it at work, with no account: about 100 seconds, or Ctrl-C
 	@$(BIN)/tunewatch demo
 
-test: $(VENV)/.dev $(VENV)/.system ## every test, on SQLite and on a real PostgreSQL
+test: $(VENV)/.dev $(VENV)/.system $(VENV)/.policy ## every test, on SQLite and on a real PostgreSQL
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(ARGS)
 
@@ -87,4 +87,11 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run | $(BIN)/python
 $(VENV)/.system: .ci/system-packages .ci/kubectl requirements/kubectl.txt | $(BIN)/python
 	@.ci/system-packages test
 	@.ci/kubectl
+	@touch $@
+
+$(VENV)/.policy: requirements/policy.txt | $(BIN)/python
+	@echo "make: what judges the manifests, into $(VENV)/policy, from requirements/policy.txt"
+	@$(BIN)/python -m venv $(VENV)/policy
+	@$(VENV)/policy/bin/python -m pip install -qq --disable-pip-version-check \
+		--require-hashes --requirement requirements/policy.txt
 	@touch $@

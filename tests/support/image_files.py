@@ -64,9 +64,10 @@ def build(
 ) -> Built:
     """Build every stage and return the last. Raises AssertionError with what failed.
 
-    `lent` are further options of bwrap, for what `instead` has need of; `python` is the
-    prefix of a Python.
+    Wants root, as an engine does, for files of other users. `lent` are further
+    options of bwrap, for what `instead` has need of; `python` is the prefix of one.
     """
+    assert os.geteuid() == 0, "wanted root, to make files of other users; found none"
     done: dict[str | None, Built] = {}
     for number, stage in enumerate(stages(dockerfile)):
         built = Built(stage, directory / f"stage{number}", python, lent=lent)
