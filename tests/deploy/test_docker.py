@@ -202,26 +202,30 @@ def _ran(
     who: Who,
     directory: Path,
     *,
+    name: str = "sqlite",
+    awaited: int = 200,
     more: str = "",
     until: str | None = None,
 ) -> dict[str, Any]:
-    """Run the entry point with the SQLite overlay's files, volumes and variables.
+    """Run the entry point with an overlay's files, volumes and variables.
 
-    `more` is further configuration; `until` a file that has to appear before it ends.
+    `awaited` is what /readyz has to say; `more` further configuration; `until` a file
+    that has to appear before it ends.
     """
-    found = overlay("sqlite")
+    found = overlay(name)
     further = Path(found.mount("config")["mountPath"], "conf.d", "more.toml")
     for path, text in (*found.files(), (further, more)):
         here = directory / "etc" / path.relative_to(found.mount("config")["mountPath"])
         here.parent.mkdir(parents=True, exist_ok=True)
         here.write_text(text)
-    key = directory / "secrets" / "openai-api-key"
-    key.parent.mkdir()
-    key.write_text(DEFAULT_KEY)
-    for one in (key.parent, *(directory / "etc").rglob("*"), directory / "etc"):
+    secrets = directory / "secrets"
+    secrets.mkdir()
+    for one in (secrets, *(directory / "etc").rglob("*"), directory / "etc"):
         one.chmod(0o755)  # whatever our umask is: kubelets have their own
-    key.chmod(found.volume("secrets")["projected"]["defaultMode"])
-    os.chown(key, 0, who.volumes)
+    for key in ("openai-api-key", "database-password"):
+        (secrets / key).write_text(DEFAULT_KEY)
+        (secrets / key).chmod(found.volume("secrets")["projected"]["defaultMode"])
+        os.chown(secrets / key, 0, who.volumes)
     state = directory / "state"
     if who.is_own_state:
         state = built.inside(found.mount("state")["mountPath"])
@@ -231,7 +235,7 @@ def _ran(
         state.chmod(0o2770)
     volumes = [
         *("--ro-bind", str(directory / "etc"), found.mount("config")["mountPath"]),
-        *("--ro-bind", str(key.parent), found.mount("secrets")["mountPath"]),
+        *("--ro-bind", str(secrets), found.mount("secrets")["mountPath"]),
         *("--bind", str(state), found.mount("state")["mountPath"]),
         *("--perms", "1777", "--tmpfs", found.mount("tmp")["mountPath"]),
     ]
@@ -243,6 +247,7 @@ def _ran(
     given = {one["name"]: one["value"] for one in found.container["env"]}
     plan = {
         "until": until,
+        "awaited": awaited,
         "environ": {**built.environ, **given},
         "bwrap": confined(built, volumes=volumes, user=user),
     }
@@ -276,6 +281,17 @@ def _is_well(seen: Mapping[str, Any], who: Who) -> None:
 @pytest.mark.parametrize("who", [KUBERNETES, ANY], ids=["kubernetes", "any user"])
 def test_the_entry_point_runs_unprivileged_on_a_read_only_root(quick, who, tmp_path):
     _is_well(_ran(quick, who, tmp_path), who)
+
+
+def test_without_its_database_it_is_alive_and_not_ready_and_a_restart_is_not_asked_for(
+    quick, tmp_path
+):
+    """With the PostgreSQL overlay's configuration, where nothing has that name."""
+    seen = _ran(quick, KUBERNETES, tmp_path, name="postgres", awaited=503)
+    assert seen["answers"]["/livez"] == 200
+    assert seen["answers"]["/readyz"] == 503
+    assert seen["ready"]["store"]["state"] == "unavailable"
+    assert seen["code"] == 0
 
 
 def test_the_wheel_is_installed_and_compiled_and_pip_stays_behind(quick):

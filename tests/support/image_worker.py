@@ -46,7 +46,7 @@ async def _main(plan: dict[str, Any]) -> dict[str, Any]:
         try:
             with os.fdopen(reading) as told:
                 pid = json.loads(told.read())["child-pid"]
-            report = await _ready(session, process)
+            report = await _answered(plan["awaited"], session, process)
             await _appeared(plan["until"], pid)
             seen = await _looked_at(session, pid)
             began = time.monotonic()
@@ -65,18 +65,20 @@ async def _main(plan: dict[str, Any]) -> dict[str, Any]:
                 await process.wait()
 
 
-async def _ready(
-    session: aiohttp.ClientSession, process: asyncio.subprocess.Process
+async def _answered(
+    awaited: int,
+    session: aiohttp.ClientSession,
+    process: asyncio.subprocess.Process,
 ) -> dict[str, Any]:
-    """Wait for /readyz to say 200 with the source looked at, and return it."""
+    """Wait for /readyz to answer with that status and return what it says."""
     deadline = time.monotonic() + PATIENCE
     while True:
         assert process.returncode is None, f"it ended with {process.returncode}"
-        assert time.monotonic() < deadline, "it was not ready in time"
+        assert time.monotonic() < deadline, f"/readyz was not {awaited} in time"
         with suppress(aiohttp.ClientError):
             async with session.get(f"{POD}/readyz") as answer:
                 report: dict[str, Any] = await answer.json()
-                if answer.status == 200:
+                if answer.status == awaited:
                     return report
         await asyncio.sleep(0.05)
 
