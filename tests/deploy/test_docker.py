@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sysconfig
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ from tunewatch.testing import DEFAULT_KEY
 
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LARGEST = 250e6  #: bytes of everything that is put on top of the base image
 LENT = "/lent"
 """Where the image made by `make test` has the packages of these tests."""
 
@@ -177,24 +177,32 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Build the image's files with every step as it is written.
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Built]:
+    """Build the image's files by a lock, with every step as it is written, once."""
 
-    With the Python that the base image has, if this machine has one of its kind.
-    """
+    @cache
+    def by(lock: str) -> Built:
+        return build(
+            DOCKERFILE,
+            context=ROOT,
+            directory=tmp_path_factory.mktemp(lock),
+            python=_its_python(),
+            arguments={"LOCK": lock},
+        )
+
+    return by
+
+
+def _its_python() -> Path:
+    """Return the prefix of a Python as the base image has, or that of these tests."""
     named = re.match(r"python:(\d\.\d+)", _final().base)
     assert named is not None
     ask = [f"python{named[1]}", "-c", "import sys; print(sys.base_prefix)"]
-    python = OURS_PYTHON
     if shutil.which(ask[0]):
         told = subprocess.run(ask, capture_output=True, text=True, check=False)
-        python = Path(told.stdout.strip()) if told.returncode == 0 else python
-    return build(
-        DOCKERFILE,
-        context=ROOT,
-        directory=tmp_path_factory.mktemp("whole"),
-        python=python,
-    )
+        if told.returncode == 0:  # a shim may be there for one that is not
+            return Path(told.stdout.strip())
+    return OURS_PYTHON
 
 
 def _ran(
@@ -307,13 +315,15 @@ def test_the_wheel_is_installed_and_compiled_and_pip_stays_behind(quick):
 
 @pytest.mark.image
 @pytest.mark.timeout(900)
-def test_what_is_locked_is_all_there(whole):
-    (site,) = whole.inside("/app").glob("lib/python3*/site-packages")
-    names = {one.name.partition("-")[0] for one in site.glob("*.dist-info")}
-    for name in ("wandb", "aiomqtt", "asyncpg", "uvloop", "cryptography", "tunewatch"):
-        assert name in names
+@pytest.mark.parametrize(("lock", "largest"), [("image", 250e6), ("image-slim", 160e6)])
+def test_the_image_holds_what_is_locked_and_nothing_else(whole, lock, largest):
+    (site,) = whole(lock).inside("/app").glob("lib/python3*/site-packages")
+    names = (one.name.partition("-")[0] for one in site.glob("*.dist-info"))
+    found = {re.sub(r"[-_.]+", "-", name).lower() for name in names}
+    assert found > {"tunewatch", "aiomqtt", "asyncpg", "uvloop", "cryptography"}
+    assert found - {"tunewatch"} <= _locked(lock).keys()
     size = sum(one.stat().st_size for one in site.rglob("*") if one.is_file())
-    assert size < LARGEST, f"{size / 1e6:.0f} MB in {len(names)} packages"
+    assert size < largest, f"{size / 1e6:.0f} MB in {len(found)} packages"
 
 
 @pytest.mark.image
@@ -325,4 +335,10 @@ def test_with_what_is_locked_it_runs_the_same_and_wandb_keeps_its_runs(
     """W&B starts a helper process and wants a home and a name for whoever it is."""
     more = '[plugins.wandb]\nmode = "offline"\nproject = "fine-tuning"\n'
     run = "var/lib/tunewatch/plugins/wandb/**/*.wandb"
-    _is_well(_ran(whole, who, tmp_path, more=more, until=run), who)
+    _is_well(_ran(whole("image"), who, tmp_path, more=more, until=run), who)
+
+
+@pytest.mark.image
+@pytest.mark.timeout(900)
+def test_the_slim_image_runs_the_same(whole, tmp_path):
+    _is_well(_ran(whole("image-slim"), ANY, tmp_path), ANY)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from support.dockerfile import Stage, Step, stages
 
@@ -61,11 +62,13 @@ def build(
     instead: Instead = lambda _stage, _step: False,
     lent: Sequence[str] = (),
     python: Path = OURS_PYTHON,
+    arguments: Mapping[str, str] = MappingProxyType({}),
 ) -> Built:
     """Build every stage and return the last. Raises AssertionError with what failed.
 
     Wants root, as an engine does, for files of other users. `lent` are further
-    options of bwrap, for what `instead` has need of; `python` is the prefix of one.
+    options of bwrap, for what `instead` has need of; `python` is the prefix of one;
+    `arguments` are those of `--build-arg`.
     """
     assert os.geteuid() == 0, "wanted root, to make files of other users; found none"
     done: dict[str | None, Built] = {}
@@ -76,6 +79,8 @@ def build(
         for step in stage.steps:
             if not instead(built, step):
                 _do(step, built, done, context)
+            given = built.arguments.keys() & arguments.keys()
+            built.arguments |= {name: arguments[name] for name in given}
         done[stage.name] = built
     return built
 
