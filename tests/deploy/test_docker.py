@@ -31,6 +31,7 @@ from tunewatch.testing import DEFAULT_KEY
 
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REVISION = "0123456789abcdef0123456789abcdef01234567"
 LENT = "/lent"
 """Where the image made by `make test` has the packages of these tests."""
 
@@ -173,6 +174,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Built:
         directory=directory,
         instead=instead,
         lent=options,
+        arguments={"REVISION": REVISION},
     )
 
 
@@ -308,6 +310,7 @@ def test_the_wheel_is_installed_and_compiled_and_pip_stays_behind(quick):
     module = site / "tunewatch" / "app" / "daemon.py"
     assert module.exists()
     assert list((module.parent / "__pycache__").glob("daemon.*.pyc"))
+    assert (site / "tunewatch" / "revision.txt").read_text() == f"{REVISION}\n"
     assert not list(site.glob("pip*"))
     assert not list(site.glob("__editable__*"))
     assert quick.inside("/var/lib/tunewatch").stat().st_mode & 0o7777 == 0o770
