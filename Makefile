@@ -4,7 +4,7 @@
 # the stamps in it that nothing changed. pip asks whatever index this machine uses.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench longevity faults format lock readme clean
+.PHONY: help demo test lint bench longevity faults image-check format lock readme clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,13 +23,13 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --require-hashes --requirement
 
 help: ## this list
-	@awk -F ' *## *' '/^[a-z]+:.*##/ { sub(/:.*/, "", $$1); \
-		printf "make %-10s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ' *## *' '/^[a-z-]+:.*##/ { sub(/:.*/, "", $$1); \
+		printf "make %-12s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.run ## see it at work, with no account: about 100 seconds, or Ctrl-C
 	@$(BIN)/tunewatch demo
 
-test: $(VENV)/.dev $(VENV)/.system ## every test, on SQLite and on a real PostgreSQL
+test: $(VENV)/.dev $(VENV)/.system $(VENV)/.policy ## every test, on SQLite and on a real PostgreSQL
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(ARGS)
 
@@ -48,6 +48,9 @@ longevity: $(VENV)/.dev ## an hour that is forty days: nothing may grow
 
 faults: $(VENV)/.dev $(VENV)/.system ## the long form of the fault suite
 	$(BIN)/pytest -m faults $(ARGS)
+
+image-check: $(VENV)/.dev $(VENV)/.system ## the image's files, built as its Dockerfile says
+	$(BIN)/pytest -m image tests/deploy $(ARGS)
 
 format: $(VENV)/.dev ## let ruff order imports and lay out the code
 	$(BIN)/ruff check --select I --fix
@@ -81,6 +84,14 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run | $(BIN)/python
 	@$(LOCKED) requirements/dev.txt
 	@touch $@
 
-$(VENV)/.system: .ci/system-packages | $(BIN)/python
+$(VENV)/.system: .ci/system-packages .ci/kubectl requirements/kubectl.txt | $(BIN)/python
 	@.ci/system-packages test
+	@.ci/kubectl
+	@touch $@
+
+$(VENV)/.policy: requirements/policy.txt | $(BIN)/python
+	@echo "make: what judges the manifests, into $(VENV)/policy, from requirements/policy.txt"
+	@$(BIN)/python -m venv $(VENV)/policy
+	@$(VENV)/policy/bin/python -m pip install -qq --disable-pip-version-check \
+		--require-hashes --requirement requirements/policy.txt
 	@touch $@
