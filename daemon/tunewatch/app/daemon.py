@@ -11,8 +11,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import structlog
@@ -26,17 +25,26 @@ from tunewatch.app.health import DaemonHealth
 from tunewatch.app.leasing import Leasing
 from tunewatch.app.lives import Lives
 from tunewatch.app.measures import Measures
+from tunewatch.app.notifying import Notifier
 from tunewatch.app.once import until_done
 from tunewatch.app.operating import backing
 from tunewatch.app.overseeing import Overseeing
 from tunewatch.app.parts import Parts
 from tunewatch.app.plugins import Plugins
+from tunewatch.app.reloading import (
+    Reload,
+    Reloading,
+    plugins_born,
+    sources_born,
+    tell_of,
+)
+from tunewatch.app.service import Service
 from tunewatch.app.sources import openings, rename
 from tunewatch.app.supervision import eternal
 from tunewatch.app.telling import tell
 from tunewatch.app.upkeep import LogBounds, Upkeep
 from tunewatch.clock import Clock, SystemClock, sleep_or
-from tunewatch.config import Address, Settings, redacted
+from tunewatch.config import Address, Settings
 from tunewatch.dispatch import Gate
 from tunewatch.host import Instance
 from tunewatch.plugin import Route
@@ -69,17 +77,29 @@ async def run_daemon(
     stop: asyncio.Event,
     once: bool = False,
     on_ready: Callable[[Ready], None] | None = None,
+    reload: Reload | None = None,
+    notifier: Notifier | None = None,
     clock: Clock | None = None,
     jitter: pace.Jitter = random.random,
 ) -> int:
     """Run until `stop` is set, or with `once` until all due work is done.
 
+    `reload` says how it comes by another configuration, `notifier` whom it tells how it
+    is.
+
     Returns the exit code: 0, or 69 if `once` and a source failed. Raises what keeps it
     from starting or going on: ConfigError, StoreFault, CannotListen.
     """
     instances = host.instances(settings)
-    daemon = _Daemon(settings, instances, clock or SystemClock(), jitter)
-    return await daemon.run(stop, once=once, on_ready=on_ready)
+    daemon = _Daemon(
+        settings,
+        instances,
+        clock or SystemClock(),
+        jitter,
+        notifier=notifier or Notifier(),
+        on_ready=on_ready or (lambda _ready: None),
+    )
+    return await daemon.run(stop, once=once, reload=reload)
 
 
 class _Daemon:
@@ -91,16 +111,18 @@ class _Daemon:
         instances: Sequence[Instance],
         clock: Clock,
         jitter: pace.Jitter,
+        *,
+        notifier: Notifier,
+        on_ready: Callable[[Ready], None],
     ) -> None:
         self._settings = settings
-        self._instances = instances
+        self._instances = list(instances)
+        self._on_ready = on_ready
         self._clock = clock
         self._jitter = jitter
         self._telemetry = Telemetry(version=__version__)
-        self._gates = {
-            instance.name: Gate(instance, clock=clock, jitter=jitter)
-            for instance in instances
-        }
+        self._gates = {one.name: self._gate_of(one) for one in instances}
+        self._redact = Redactor(settings.secrets(), later=settings.learned)
         self._routes: list[Route] = []
         self._api = Api()
         self._lives = Lives(clock=clock, jitter=jitter)
@@ -123,13 +145,29 @@ class _Daemon:
             lives=self._lives,
             organizations=self._overseeing.organizations,
         )
+        self._service = Service(notifier=notifier, health=self._health, clock=clock)
 
     async def run(
-        self,
-        stop: asyncio.Event,
-        *,
-        once: bool,
-        on_ready: Callable[[Ready], None] | None,
+        self, stop: asyncio.Event, *, once: bool, reload: Reload | None
+    ) -> int:
+        """Run; tell the service manager meanwhile, if there is one."""
+        if not self._service.notifier.is_heard:
+            return await self._run(stop, once=once, reload=reload)
+        code, fault = 0, None
+        async with asyncio.TaskGroup() as tasks:
+            told = tasks.create_task(self._service.keep(), name="service")
+            try:
+                code = await self._run(stop, once=once, reload=reload)
+            except Exception as error:  # noqa: BLE001 - raised below, not in a group
+                fault = error
+            finally:
+                told.cancel()
+        if fault is not None:
+            raise fault
+        return code
+
+    async def _run(
+        self, stop: asyncio.Event, *, once: bool, reload: Reload | None
     ) -> int:
         self._born()
         async with AsyncExitStack() as stack:
@@ -150,18 +188,22 @@ class _Daemon:
             async with asyncio.TaskGroup() as tasks:
                 core = self._core(tasks, parts, upkeep, operating.tail)
                 plugins = self._plugins(parts)
-                await plugins.open_all(tasks)
+                await plugins.open_all(tasks, self._instances)
                 await self._begin(tasks, parts, http)
-                self._ready(address, on_ready)
+                self._ready(address)
                 code = 0
                 if once:
                     organizations = self._overseeing.organizations.values()
                     code = await until_done(
                         self._lives, organizations, stop=stop, clock=self._clock
                     )
-                else:
+                elif reload is None:
                     await stop.wait()
+                else:
+                    reloading = self._reloading(reload, tasks, plugins, upkeep, http)
+                    await _reload_until(stop, reloading)
                 self._health.is_stopping = True
+                self._service.stopping()
                 stop.set()
                 await self._overseeing.end()
                 await self._lives.end_all()
@@ -172,34 +214,29 @@ class _Daemon:
         _log.info("daemon.stopped", code=code)
         return code
 
+    def _gate_of(self, instance: Instance) -> Gate:
+        return Gate(instance, clock=self._clock, jitter=self._jitter)
+
     def _born(self) -> None:
         """Let every total begin at 0, and say what is known already.
 
         Raises ConfigError for a secret of webhooks that cannot be used, and for an
         organisation of a kind that has none.
         """
-        sources, plugins = list(self._settings.sources), list(self._gates)
-        self._telemetry.born(sources=sources, plugins=plugins)
-        for name, gate in self._gates.items():
-            self._telemetry.plugin_asked(name, gate.is_taking, partial(_state, gate))
-        for name, source in self._settings.sources.items():
-            self._telemetry.source_named(name, kind=source.kind)
+        plugins_born(self._telemetry, self._gates)
+        sources_born(self._telemetry, self._settings, list(self._settings.sources))
         self._overseeing.born()
         self._announcements.listen(self._settings.sources.values())
-        for doubt in self._settings.doubts:
-            _log.warning("config.doubt", key=doubt.key, reason=doubt.text)
         self._telemetry.state_asked(self._health.store.is_up)
-        self._telemetry.reloaded(ok=True)
-        self._telemetry.configured(host.digest(redacted(self._settings)))
+        tell_of(self._settings, self._telemetry)
 
     async def _serve(self, stack: AsyncExitStack) -> Address:
-        token = self._settings.daemon.api_token
         return await stack.enter_async_context(
             serving(
                 self._settings.daemon.listen,
                 health=self._health,
                 views=self._routes,
-                token=None if token is None else token.get,
+                token=self._token,
                 api=self._api,
                 hooks=self._announcements,
             )
@@ -207,11 +244,10 @@ class _Daemon:
 
     async def _open_store(self, stack: AsyncExitStack) -> Store | None:
         """Open the store; None if its database is away. Raises StoreFault."""
-        password = self._settings.daemon.password
         owner = f"{socket.gethostname()}-{random.SystemRandom().randrange(16**8):08x}"
         manager = open_store(
             self._settings.daemon.state,
-            password=None if password is None else password.get,
+            password=None if self._settings.daemon.password is None else self._password,
             clock=self._clock,
             owner=owner,
         )
@@ -245,14 +281,11 @@ class _Daemon:
             registry=self._telemetry.registry,
         )
         return Plugins(
-            instances=self._instances,
             gates=self._gates,
             context_of=contexts.of,
             clock=self._clock,
             jitter=self._jitter,
-            clear=clearing(
-                Redactor(self._settings.secrets(), later=self._settings.learned)
-            ),
+            clear=clearing(self._redact),
             routes=self._routes,
         )
 
@@ -309,15 +342,58 @@ class _Daemon:
                 why = overseeing.why_not(row.name)
                 lives.begin_orphan(tasks, row, parts, why=why)
 
-    def _ready(
-        self, address: Address, on_ready: Callable[[Ready], None] | None
-    ) -> None:
+    def _reloading(
+        self,
+        reload: Reload,
+        tasks: asyncio.TaskGroup,
+        plugins: Plugins,
+        upkeep: Upkeep,
+        http: object,
+    ) -> Reloading:
+        def accepted(settings: Settings) -> None:
+            self._settings = settings
+            reload.accepted(settings)
+
+        return Reloading(
+            settings=self._settings,
+            reload=replace(reload, accepted=accepted),
+            instances=self._instances,
+            gates=self._gates,
+            gate_of=self._gate_of,
+            lives=self._lives,
+            overseeing=self._overseeing,
+            announcements=self._announcements,
+            plugins=plugins,
+            parts=upkeep.parts,
+            upkeep=upkeep,
+            telemetry=self._telemetry,
+            redact=self._redact,
+            service=self._service,
+            http=http,
+            tasks=tasks,
+        )
+
+    def _token(self) -> str | None:
+        """Return the operator's token as it is now."""
+        token = self._settings.daemon.api_token
+        return None if token is None else token.get()
+
+    def _password(self) -> str | None:
+        """Return the database's password as it is now."""
+        password = self._settings.daemon.password
+        return None if password is None else password.get()
+
+    def _ready(self, address: Address) -> None:
         self._health.is_started = True
         names = list(self._lives.sources)
         _log.info("daemon.ready", listen=str(address), sources=names)
-        if on_ready is not None:
-            on_ready(Ready(address=address, sources=names))
+        self._on_ready(Ready(address=address, sources=names))
+        self._service.ready()
 
 
-def _state(gate: Gate) -> str:
-    return gate.state().state
+async def _reload_until(stop: asyncio.Event, reloading: Reloading) -> None:
+    """Reload as often as it is asked for; a stop breaks a reload off."""
+    async with asyncio.TaskGroup() as tasks:
+        reloads = tasks.create_task(eternal("reload", reloading.keep), name="reload")
+        await stop.wait()
+        reloads.cancel()

@@ -17,7 +17,7 @@ import structlog
 
 from tunewatch.app.announcements import Announcements
 from tunewatch.app.judging import Rules, Verdict, judge
-from tunewatch.app.lives import Lives
+from tunewatch.app.lives import HURRY, Lives
 from tunewatch.app.parts import Parts
 from tunewatch.app.project_keys import ProjectKeys
 from tunewatch.app.project_list import ProjectList
@@ -132,6 +132,13 @@ class Organization:
                 await self.listing.tried.wait()
         except TimeoutError:
             _log.info("organization.begins_without_list", organization=self.name)
+
+    async def end(self) -> None:
+        """Let what is watched end, once its loop has; it lives on as orphans do."""
+        self.lives.hurry(self._begun, grace=HURRY)
+        await self._end(list(self._begun))
+        for project in self.verdicts:
+            self.shown.hide(project)
 
     # What is watched
 
