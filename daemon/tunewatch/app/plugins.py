@@ -17,6 +17,7 @@ import structlog
 
 from tunewatch import pace
 from tunewatch.app.discreet import Clear, discreet
+from tunewatch.app.terms import first_of
 from tunewatch.clock import Clock, sleep_or
 from tunewatch.dispatch import Gate
 from tunewatch.host import Instance
@@ -118,7 +119,7 @@ class Plugins:
         async def leave() -> None:
             await kept.gate.deserted()
             if heir is not None:
-                await heir.tried.wait()
+                await first_of(heir.tried, heir.task)
             kept.over.set()
             if not kept.is_open:
                 kept.task.cancel()  # whatever it tries to reach is not wanted any more
