@@ -23,7 +23,7 @@ def lines(daemon, event):
 
 async def reloads(times, staged, chance, track_record):
     began = time.monotonic()
-    async with staged(at_once=4, sinks=8) as scene:
+    async with staged(at_once=3, sinks=4) as scene:
         daemon = scene.daemon
         await scene.start()
         for turn in range(times):
@@ -60,7 +60,7 @@ async def reloads(times, staged, chance, track_record):
 async def test_reloads_under_load_lose_nothing_and_keep_the_order(
     staged, chance, track_record
 ):
-    await reloads(6, staged, chance, track_record)
+    await reloads(3, staged, chance, track_record)
 
 
 @pytest.mark.faults
