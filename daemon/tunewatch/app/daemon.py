@@ -278,9 +278,9 @@ class _Daemon:
             parts=parts,
             state=self._settings.daemon.state,
             held=self._health.polled,
-            registry=self._telemetry.registry,
         )
         return Plugins(
+            registry=self._telemetry.registry,
             gates=self._gates,
             context_of=contexts.of,
             clock=self._clock,

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from tunewatch import pace
 from tunewatch.app.discreet import Clear, discreet
+from tunewatch.app.lent_registry import LentRegistry
 from tunewatch.app.terms import first_of
 from tunewatch.clock import Clock, sleep_or
 from tunewatch.dispatch import Gate
@@ -31,7 +33,7 @@ OPENING = 30.0
 
 _log = structlog.get_logger(__name__)
 
-ContextOf = Callable[[Instance], Context]
+ContextOf = Callable[[Instance, CollectorRegistry], Context]
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +55,7 @@ class Plugins:
 
     gates: Mapping[str, Gate]
     context_of: ContextOf
+    registry: CollectorRegistry  #: of the daemon's metrics
     clock: Clock
     jitter: pace.Jitter
     clear: Clear  #: takes the secrets out of what plugins say
@@ -171,7 +174,9 @@ class Plugins:
     ) -> Sink | Reactor | View | None:
         instance = kept.instance
         try:
-            context = self.context_of(instance)
+            lent = LentRegistry(self.registry)
+            stack.callback(lent.clear)
+            context = self.context_of(instance, lent)
             manager = instance.plugin.open(instance.settings, context)
             async with asyncio.timeout(OPENING):
                 return await stack.enter_async_context(manager)
