@@ -158,10 +158,8 @@ class Plugins:
 
     def _take(self, kept: _Kept, opened: Sink | Reactor | View) -> None:
         kept.is_open = True
-        if answers_requests(opened):
-            kept.routes = list(opened.routes())
-            # In front of those of whom it replaces, which close in a moment.
-            self.routes[:0] = kept.routes
+        # In front of those of whom it replaces, which close in a moment.
+        self.routes[:0] = kept.routes
         kept.gate.opened(discreet(opened, self.clear))
         kept.tried.set()
 
@@ -179,7 +177,9 @@ class Plugins:
             context = self.context_of(instance, lent)
             manager = instance.plugin.open(instance.settings, context)
             async with asyncio.timeout(OPENING):
-                return await stack.enter_async_context(manager)
+                opened = await stack.enter_async_context(manager)
+            if answers_requests(opened):
+                kept.routes = list(opened.routes())
         except Exception as error:  # noqa: BLE001 - plugin code: whatever it raises
             said = self.clear(str(error))
             reason = f"it does not open: {type(error).__name__}: {said}"
@@ -187,6 +187,7 @@ class Plugins:
             kept.tried.set()
             _log.warning("plugin.does_not_open", plugin=instance.name, reason=reason)
             return None
+        return opened
 
 
 def answers_requests(opened: Sink | Reactor | View) -> TypeGuard[View]:
