@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import tomllib
 from contextlib import asynccontextmanager
 
 import pytest
@@ -159,6 +160,76 @@ async def test_a_bad_configuration_is_refused_and_the_old_one_stays(program, api
         healed = await daemon.metrics()
         assert healed["tunewatch_config_last_reload_successful"] == 1
         assert healed["tunewatch_config_hash"] != before["tunewatch_config_hash"]
+
+
+BROKEN = (
+    ("[sources.a]", "[sources.a"),
+    ("[sources.a]", "[source.a]"),
+    ("[sources.a]", '[sources."a b"]'),
+    ("[sources.a]", "[sources]\na = 1\n[sources.b]"),
+    ("api_key =", "api_kye ="),
+    ("api_key =", "api_key_file ="),
+    ("api_key =", "api_key_env ="),
+    ("api_key =", "api_key_credential ="),
+    ("base_url =", 'kind = "opneai"\nbase_url ='),
+    ("base_url =", "kind = 7\nbase_url ="),
+    ('base_url = "http', 'base_url = "ftp'),
+    ('poll_interval = "200ms"', "poll_interval = 200"),
+    ('poll_interval = "200ms"', 'poll_interval = "-1s"'),
+    ('poll_interval = "200ms"', 'poll_interval = "15 parsecs"'),
+    ("requests_per_minute = 60000", "requests_per_minute = 0"),
+    ("requests_per_minute = 60000", 'requests_per_minute = "many"'),
+    ('kind = "webhook"', 'kind = "webhok"'),
+    ('kind = "webhook"', ""),
+    ('events = ["*"]', 'events = ["@finished"]'),
+    ('events = ["*"]', 'events = "everything"'),
+    ("secret = ", "secrets = "),
+    ('secret = "whsec_', 'secret = "'),
+    ("allow_hosts = ", "allow_host = "),
+    ('allow_hosts = ["127.0.0.1"]', "allow_hosts = 1"),
+    ("log_level = ", "log_levle = "),
+    ('shutdown_grace = "2s"', "shutdown_grace = true"),
+)
+
+
+def cuts(text: str, count: int) -> list[str]:
+    """Return beginnings of a file that are no TOML: as an editor may leave it."""
+    broken = []
+    for end in range(1, len(text)):
+        try:
+            tomllib.loads(text[:end])
+        except tomllib.TOMLDecodeError:
+            broken.append(text[:end])
+    return broken[:: len(broken) // count][:count]
+
+
+async def test_fifty_broken_files_are_refused_one_after_the_other(program, api):
+    made, url = api
+    async with receiver() as got:
+        good = source("a", url, FIRST, 'backfill = "all"') + hook("ops", got.url())
+        path = configure(program, good)
+        text = path.read_text()
+        files = [text.replace(old, new, 1) for old, new in BROKEN]
+        assert text not in files
+        files += cuts(text, 50 - len(files))
+        async with running(program) as daemon:
+            hash_before = (await daemon.metrics())["tunewatch_config_hash"]
+            for file in files:
+                path.write_text(file)
+                line = await reload(daemon, "config.refused")
+                assert "a defect" not in line["reason"], line
+            assert not daemon.log("config.reloaded")
+            found = await daemon.metrics()
+            assert found["tunewatch_config_last_reload_successful"] == 0
+            assert found["tunewatch_config_hash"] == hash_before
+            job = made.add_job(project="project-0", outcome="paused").id
+            await eventually(lambda: told(got.posts, job), "the old one goes on")
+            path.write_text(text)
+            await reload(daemon)
+            assert await daemon.stop() == 0
+    said = daemon.said.read_text()
+    assert FIRST not in said
+    assert SECRET.removeprefix("whsec_") not in said
 
 
 async def test_what_is_fixed_at_the_start_is_refused_with_its_reason(program, api):

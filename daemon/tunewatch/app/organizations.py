@@ -133,6 +133,11 @@ class Organization:
         except TimeoutError:
             _log.info("organization.begins_without_list", organization=self.name)
 
+    def leave_out(self, projects: Collection[str]) -> None:
+        """Leave projects to tables of their own from now on, and only those."""
+        self.not_ours = projects
+        self._begun.difference_update(projects)
+
     async def end(self) -> None:
         """Let what is watched end, once its loop has; it lives on as orphans do."""
         self.lives.hurry(self._begun, grace=HURRY)

@@ -64,7 +64,7 @@ class Overseeing:
         for name in over:
             await self._end(name)
         for organization in self.organizations.values():
-            organization.not_ours = settings.sources
+            organization.leave_out(settings.sources)
         for name, one in now.items():
             if name not in self.organizations:
                 self._begin(one, tasks, parts, http)
