@@ -11,50 +11,39 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NoReturn
 
 import structlog
 
-from tunewatch import __version__, host, pace
-from tunewatch.app.announcements import Announcements
+from tunewatch import pace
 from tunewatch.app.conditions import Conditions
 from tunewatch.app.contexts import Contexts
 from tunewatch.app.discreet import clearing
-from tunewatch.app.health import DaemonHealth
+from tunewatch.app.foundation import Foundation
 from tunewatch.app.leasing import Leasing
-from tunewatch.app.lives import Lives
 from tunewatch.app.measures import Measures
 from tunewatch.app.notifying import Notifier
 from tunewatch.app.once import until_done
 from tunewatch.app.operating import backing
-from tunewatch.app.overseeing import Overseeing
 from tunewatch.app.parts import Parts
 from tunewatch.app.plugins import Plugins
 from tunewatch.app.reloading import (
     Reload,
     Reloading,
-    plugins_born,
-    sources_born,
-    tell_of,
 )
-from tunewatch.app.service import Service
 from tunewatch.app.sources import openings, rename
 from tunewatch.app.supervision import eternal
 from tunewatch.app.telling import tell
 from tunewatch.app.upkeep import LogBounds, Upkeep
 from tunewatch.clock import Clock, SystemClock, sleep_or
 from tunewatch.config import Address, Settings
-from tunewatch.dispatch import Gate
-from tunewatch.host import Instance
-from tunewatch.plugin import Route
 from tunewatch.poller.tide import Tide
 from tunewatch.sources.http import shared_http
 from tunewatch.store.address import sqlite_path
 from tunewatch.store.opening import Store, open_store
 from tunewatch.store.records import StoreUnavailable
-from tunewatch.telemetry import Redactor, Telemetry
-from tunewatch.web import Api, serving
+from tunewatch.web import CannotListen, serving
 from tunewatch.web.v1.tail import Tail
 
 OPEN_AGAIN = 2.0
@@ -90,72 +79,32 @@ async def run_daemon(
     Returns the exit code: 0, or 69 if `once` and a source failed. Raises what keeps it
     from starting or going on: ConfigError, StoreFault, CannotListen.
     """
-    instances = host.instances(settings)
-    daemon = _Daemon(
+    base = Foundation(
         settings,
-        instances,
-        clock or SystemClock(),
-        jitter,
+        clock=clock or SystemClock(),
+        jitter=jitter,
         notifier=notifier or Notifier(),
-        on_ready=on_ready or (lambda _ready: None),
     )
+    daemon = _Daemon(base, on_ready=on_ready or (lambda _ready: None))
     return await daemon.run(stop, once=once, reload=reload)
 
 
 class _Daemon:
     """One run."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        instances: Sequence[Instance],
-        clock: Clock,
-        jitter: pace.Jitter,
-        *,
-        notifier: Notifier,
-        on_ready: Callable[[Ready], None],
-    ) -> None:
-        self._settings = settings
-        self._instances = list(instances)
+    def __init__(self, base: Foundation, *, on_ready: Callable[[Ready], None]) -> None:
+        self._base = base
         self._on_ready = on_ready
-        self._clock = clock
-        self._jitter = jitter
-        self._telemetry = Telemetry(version=__version__)
-        self._gates = {one.name: self._gate_of(one) for one in instances}
-        self._redact = Redactor(settings.secrets(), later=settings.learned)
-        self._routes: list[Route] = []
-        self._api = Api()
-        self._lives = Lives(clock=clock, jitter=jitter)
-        self._lives.expect(settings.sources)
-        self._announcements = Announcements(
-            find=self._lives.sources.get, clock=clock, telemetry=self._telemetry
-        )
-        self._overseeing = Overseeing(
-            settings=settings,
-            lives=self._lives,
-            telemetry=self._telemetry,
-            announcements=self._announcements,
-            clock=clock,
-            jitter=jitter,
-        )
-        self._health = DaemonHealth(
-            gates=self._gates,
-            lag=self._telemetry.lag,
-            clock=clock,
-            lives=self._lives,
-            organizations=self._overseeing.organizations,
-        )
-        self._service = Service(notifier=notifier, health=self._health, clock=clock)
 
     async def run(
         self, stop: asyncio.Event, *, once: bool, reload: Reload | None
     ) -> int:
         """Run; tell the service manager meanwhile, if there is one."""
-        if not self._service.notifier.is_heard:
+        if not self._base.service.notifier.is_heard:
             return await self._run(stop, once=once, reload=reload)
         code, fault = 0, None
         async with asyncio.TaskGroup() as tasks:
-            told = tasks.create_task(self._service.keep(), name="service")
+            told = tasks.create_task(self._base.service.keep(), name="service")
             try:
                 code = await self._run(stop, once=once, reload=reload)
             except Exception as error:  # noqa: BLE001 - raised below, not in a group
@@ -169,44 +118,56 @@ class _Daemon:
     async def _run(
         self, stop: asyncio.Event, *, once: bool, reload: Reload | None
     ) -> int:
-        self._born()
-        async with AsyncExitStack() as stack:
-            # The store first: a second daemon is told of the first, not of its port.
+        self._base.born()
+        # Two, since what is opened last here is not what is closed first.
+        async with AsyncExitStack() as stack, AsyncExitStack() as front:
+            address = await self._serve(front)
             store = await self._open_store(stack)
-            address = await self._serve(stack)
+            if isinstance(address, CannotListen):
+                raise address
             while store is None and not stop.is_set():
-                await sleep_or(stop, OPEN_AGAIN, self._clock)
+                await sleep_or(stop, OPEN_AGAIN, self._base.clock)
                 store = await self._open_store(stack)
             if store is None:
                 return 0  # told to stop before the database was back
             parts = self._parts(store)
-            operating = backing(store, self._instances, self._health)
-            self._api.backing = operating
+            operating = backing(store, self._base.instances, self._base.health)
+            self._base.api.backing = operating
             http = await stack.enter_async_context(shared_http())
-            await rename(self._settings, parts)
+            await rename(self._base.settings, parts)
             upkeep = self._upkeep(parts)
             async with asyncio.TaskGroup() as tasks:
                 core = self._core(tasks, parts, upkeep, operating.tail)
                 plugins = self._plugins(parts)
-                await plugins.open_all(tasks, self._instances)
+                await plugins.open_all(tasks, self._base.instances)
                 await self._begin(tasks, parts, http)
                 self._ready(address)
                 code = 0
                 if once:
-                    organizations = self._overseeing.organizations.values()
+                    organizations = self._base.overseeing.organizations.values()
                     code = await until_done(
-                        self._lives, organizations, stop=stop, clock=self._clock
+                        self._base.lives,
+                        organizations,
+                        stop=stop,
+                        clock=self._base.clock,
                     )
                 elif reload is None:
                     await stop.wait()
                 else:
-                    reloading = self._reloading(reload, tasks, plugins, upkeep, http)
+                    reloading = Reloading(
+                        base=self._base,
+                        reload=reload,
+                        plugins=plugins,
+                        upkeep=upkeep,
+                        http=http,
+                        tasks=tasks,
+                    )
                     await _reload_until(stop, reloading)
-                self._health.is_stopping = True
-                self._service.stopping()
+                self._base.health.is_stopping = True
+                self._base.service.stopping()
                 stop.set()
-                await self._overseeing.end()
-                await self._lives.end_all()
+                await self._base.overseeing.end()
+                await self._base.lives.end_all()
                 await plugins.close_all()
                 for task in core:
                     task.cancel()
@@ -214,98 +175,87 @@ class _Daemon:
         _log.info("daemon.stopped", code=code)
         return code
 
-    def _gate_of(self, instance: Instance) -> Gate:
-        return Gate(instance, clock=self._clock, jitter=self._jitter)
-
-    def _born(self) -> None:
-        """Let every total begin at 0, and say what is known already.
-
-        Raises ConfigError for a secret of webhooks that cannot be used, and for an
-        organisation of a kind that has none.
-        """
-        plugins_born(self._telemetry, self._gates)
-        sources_born(self._telemetry, self._settings, list(self._settings.sources))
-        self._overseeing.born()
-        self._announcements.listen(self._settings.sources.values())
-        self._telemetry.state_asked(self._health.store.is_up)
-        tell_of(self._settings, self._telemetry)
-
-    async def _serve(self, stack: AsyncExitStack) -> Address:
-        return await stack.enter_async_context(
-            serving(
-                self._settings.daemon.listen,
-                health=self._health,
-                views=self._routes,
-                token=self._token,
-                api=self._api,
-                hooks=self._announcements,
-            )
+    async def _serve(self, stack: AsyncExitStack) -> Address | CannotListen:
+        """Listen, or return why not: who has the store, too, is told of that."""
+        base = self._base
+        manager = serving(
+            base.settings.daemon.listen,
+            health=base.health,
+            views=base.routes,
+            token=base.token,
+            api=base.api,
+            hooks=base.announcements,
         )
+        try:
+            return await stack.enter_async_context(manager)
+        except CannotListen as fault:
+            return fault
 
     async def _open_store(self, stack: AsyncExitStack) -> Store | None:
         """Open the store; None if its database is away. Raises StoreFault."""
         owner = f"{socket.gethostname()}-{random.SystemRandom().randrange(16**8):08x}"
+        base, daemon = self._base, self._base.settings.daemon
         manager = open_store(
-            self._settings.daemon.state,
-            password=None if self._settings.daemon.password is None else self._password,
-            clock=self._clock,
+            daemon.state,
+            password=None if daemon.password is None else base.password,
+            clock=base.clock,
             owner=owner,
         )
         try:
             store = await stack.enter_async_context(manager)
         except StoreUnavailable as fault:
-            self._health.store.away(fault.reason)
+            self._base.health.store.away(fault.reason)
             return None
-        self._health.store.back()
+        self._base.health.store.back()
         return store
 
     def _parts(self, store: Store) -> Parts:
-        store.journal.listen(lambda _refs: self._telemetry.state_written())
+        store.journal.listen(lambda _refs: self._base.telemetry.state_written())
         store.journal.listen(tell)
         return Parts(
             store=store,
-            leasing=Leasing(leases=store.leases, clock=self._clock),
-            gates=self._gates,
-            measures=Measures(self._telemetry),
-            clock=self._clock,
-            jitter=self._jitter,
-            grace=self._settings.daemon.shutdown_grace,
-            tide=Tide(self._clock),
+            leasing=Leasing(leases=store.leases, clock=self._base.clock),
+            gates=self._base.gates,
+            measures=Measures(self._base.telemetry),
+            clock=self._base.clock,
+            jitter=self._base.jitter,
+            grace=self._base.settings.daemon.shutdown_grace,
+            tide=Tide(self._base.clock),
         )
 
     def _plugins(self, parts: Parts) -> Plugins:
         contexts = Contexts(
             parts=parts,
-            state=self._settings.daemon.state,
-            held=self._health.polled,
+            state=self._base.settings.daemon.state,
+            held=self._base.health.polled,
         )
         return Plugins(
-            registry=self._telemetry.registry,
-            gates=self._gates,
+            registry=self._base.telemetry.registry,
+            gates=self._base.gates,
             context_of=contexts.of,
-            clock=self._clock,
-            jitter=self._jitter,
-            clear=clearing(self._redact),
-            routes=self._routes,
+            clock=self._base.clock,
+            jitter=self._base.jitter,
+            clear=clearing(self._base.redact),
+            routes=self._base.routes,
         )
 
     def _upkeep(self, parts: Parts) -> Upkeep:
         return Upkeep(
             parts=parts,
-            lives=self._lives,
-            telemetry=self._telemetry,
-            retention=self._settings.daemon.retention,
+            lives=self._base.lives,
+            telemetry=self._base.telemetry,
+            retention=self._base.settings.daemon.retention,
             log=LogBounds(
-                self._settings.daemon.delivery_log,
-                self._settings.daemon.delivery_log_rows,
+                self._base.settings.daemon.delivery_log,
+                self._base.settings.daemon.delivery_log_rows,
             ),
             conditions=Conditions(
                 gates=parts.gates,
                 states=parts.store.plugin_states,
-                clock=self._clock,
+                clock=self._base.clock,
             ),
-            presence=self._health.store,
-            file=sqlite_path(self._settings.daemon.state),
+            presence=self._base.health.store,
+            file=sqlite_path(self._base.settings.daemon.state),
         )
 
     def _core(
@@ -317,11 +267,11 @@ class _Daemon:
             "requests": upkeep.serve_requests,
             "figures": upkeep.measure,
             "forget": upkeep.forget,
-            "lag": self._telemetry.lag.watch,
+            "lag": self._base.telemetry.lag.watch,
             "stream": tail.run,
         }
-        parts.leasing.beat = upkeep.requests_beat = self._clock.monotonic()
-        self._health.core = {
+        parts.leasing.beat = upkeep.requests_beat = self._base.clock.monotonic()
+        self._base.health.core = {
             "lease": lambda: parts.leasing.beat,
             "requests": lambda: upkeep.requests_beat,
         }
@@ -334,61 +284,20 @@ class _Daemon:
         self, tasks: asyncio.TaskGroup, parts: Parts, http: object
     ) -> None:
         """Let every source live, and those that left the configuration live on."""
-        lives, overseeing = self._lives, self._overseeing
-        await lives.begin(tasks, openings(self._settings, parts, http))
+        lives, overseeing = self._base.lives, self._base.overseeing
+        await lives.begin(tasks, openings(self._base.settings, parts, http))
         await overseeing.begin(tasks, parts, http)
-        for row in await parts.store.sources.orphans(list(self._settings.sources)):
+        for row in await parts.store.sources.orphans(list(self._base.settings.sources)):
             if not lives.has(row.name):
                 why = overseeing.why_not(row.name)
                 lives.begin_orphan(tasks, row, parts, why=why)
 
-    def _reloading(
-        self,
-        reload: Reload,
-        tasks: asyncio.TaskGroup,
-        plugins: Plugins,
-        upkeep: Upkeep,
-        http: object,
-    ) -> Reloading:
-        def accepted(settings: Settings) -> None:
-            self._settings = settings
-            reload.accepted(settings)
-
-        return Reloading(
-            settings=self._settings,
-            reload=replace(reload, accepted=accepted),
-            instances=self._instances,
-            gates=self._gates,
-            gate_of=self._gate_of,
-            lives=self._lives,
-            overseeing=self._overseeing,
-            announcements=self._announcements,
-            plugins=plugins,
-            parts=upkeep.parts,
-            upkeep=upkeep,
-            telemetry=self._telemetry,
-            redact=self._redact,
-            service=self._service,
-            http=http,
-            tasks=tasks,
-        )
-
-    def _token(self) -> str | None:
-        """Return the operator's token as it is now."""
-        token = self._settings.daemon.api_token
-        return None if token is None else token.get()
-
-    def _password(self) -> str | None:
-        """Return the database's password as it is now."""
-        password = self._settings.daemon.password
-        return None if password is None else password.get()
-
     def _ready(self, address: Address) -> None:
-        self._health.is_started = True
-        names = list(self._lives.sources)
+        self._base.health.is_started = True
+        names = list(self._base.lives.sources)
         _log.info("daemon.ready", listen=str(address), sources=names)
         self._on_ready(Ready(address=address, sources=names))
-        self._service.ready()
+        self._base.service.ready()
 
 
 async def _reload_until(stop: asyncio.Event, reloading: Reloading) -> None:

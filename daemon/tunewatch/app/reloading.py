@@ -11,25 +11,21 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import NoReturn
 
 import structlog
 
 from tunewatch import host
-from tunewatch.app.announcements import Announcements, listening_of
-from tunewatch.app.lives import HURRY, Lives
-from tunewatch.app.overseeing import Overseeing, organizing_of
-from tunewatch.app.parts import Parts
+from tunewatch.app.announcements import listening_of
+from tunewatch.app.foundation import Foundation
+from tunewatch.app.lives import HURRY
+from tunewatch.app.overseeing import organizing_of
 from tunewatch.app.plugins import Plugins
-from tunewatch.app.service import Service
 from tunewatch.app.sources import openings
 from tunewatch.app.upkeep import LogBounds, Upkeep
-from tunewatch.config import Settings, is_same, redacted
-from tunewatch.dispatch import Gate
+from tunewatch.config import Settings, is_same
 from tunewatch.host import Instance
 from tunewatch.settings import ConfigError, Mistake
-from tunewatch.telemetry import Redactor, Telemetry
 
 TRYING = 0.3
 """s that plugins are waited for; one that takes longer opens by and by."""
@@ -51,20 +47,10 @@ class Reload:
 class Reloading:
     """The parts of one daemon that follow the configuration."""
 
-    settings: Settings
+    base: Foundation
     reload: Reload
-    instances: list[Instance]
-    gates: dict[str, Gate]
-    gate_of: Callable[[Instance], Gate]
-    lives: Lives
-    overseeing: Overseeing
-    announcements: Announcements
     plugins: Plugins
-    parts: Parts
     upkeep: Upkeep
-    telemetry: Telemetry
-    redact: Redactor
-    service: Service
     http: object
     tasks: asyncio.TaskGroup
     _tried: list[asyncio.Event] = field(default_factory=list)
@@ -78,26 +64,27 @@ class Reloading:
 
     async def once(self) -> None:
         """Read the configuration and go on with it, or with the one before."""
-        began = self.parts.clock.monotonic()
-        self.service.notifier.reloading()
+        began = self.upkeep.parts.clock.monotonic()
+        self.base.service.notifier.reloading()
         try:
             found = await asyncio.to_thread(self.reload.load)
             instances = self._checked(found)
         except Exception as error:  # noqa: BLE001 - whatever it is, all stays as it was
             self._refuse(error)
         else:
-            await self._adopt(replace(found, learned=self.settings.learned), instances)
-            took = self.parts.clock.monotonic() - began
+            now = replace(found, learned=self.base.settings.learned)
+            await self._adopt(now, instances)
+            took = self.upkeep.parts.clock.monotonic() - began
             _log.info("config.reloaded", seconds=round(took, 3), files=found.files)
-        self.service.ready()
+        self.base.service.ready()
         self.reload.done()
 
     def _refuse(self, error: Exception) -> None:
         is_told = isinstance(error, ConfigError)
         # Another exception's words may hold what must not be shown.
         reason = str(error) if is_told else f"a defect: {type(error).__name__}"
-        self.telemetry.reloaded(ok=False)
-        self.service.refused = reason
+        self.base.telemetry.reloaded(ok=False)
+        self.base.service.refused = reason
         _log.error("config.refused", reason=reason, exc_info=None if is_told else error)
 
     def _checked(self, found: Settings) -> list[Instance]:
@@ -105,7 +92,7 @@ class Reloading:
 
         Whatever can be wrong is found here, before anything is touched.
         """
-        if fixed := list(_fixed(self.settings, found)):
+        if fixed := list(_fixed(self.base.settings, found)):
             raise ConfigError(fixed)
         for one in found.organizations.values():
             organizing_of(one)
@@ -113,25 +100,25 @@ class Reloading:
         return host.instances(found)
 
     async def _adopt(self, now: Settings, instances: list[Instance]) -> None:
-        before, self.settings = self.settings, now
-        self.redact.renew(now.secrets())
+        before, self.base.settings = self.base.settings, now
+        self.base.redact.renew(now.secrets())
         self.reload.accepted(now)
         self._set_process(now)
         self._exchange_plugins(before, now, instances)
         await self._exchange_sources(before, now)
-        await self.overseeing.adopt(now, self.tasks, self.parts, self.http)
-        await self.parts.leasing.let_go()
+        await self.base.overseeing.adopt(now, self.tasks, self.upkeep.parts, self.http)
+        await self.upkeep.parts.leasing.let_go()
         with suppress(TimeoutError):
             async with asyncio.timeout(TRYING):
                 for tried in self._tried:
                     await tried.wait()
-        self.service.refused = None
-        tell_of(now, self.telemetry)
+        self.base.service.refused = None
+        self.base.tell()
 
     def _set_process(self, now: Settings) -> None:
         daemon = now.daemon
-        self.parts.grace = daemon.shutdown_grace
-        for dispatcher in self.lives.dispatchers():
+        self.upkeep.parts.grace = daemon.shutdown_grace
+        for dispatcher in self.base.lives.dispatchers():
             dispatcher.allow(daemon.shutdown_grace)
         self.upkeep.retention = daemon.retention
         self.upkeep.log = LogBounds(daemon.delivery_log, daemon.delivery_log_rows)
@@ -141,7 +128,7 @@ class Reloading:
     def _exchange_plugins(
         self, before: Settings, now: Settings, instances: list[Instance]
     ) -> None:
-        old = {one.name: one for one in self.instances}
+        old = {one.name: one for one in self.base.instances}
         kept = {
             one.name: old[one.name]
             for one in instances
@@ -154,17 +141,17 @@ class Reloading:
         self._tried = []
         if not fresh and not gone:
             return
-        gates = {name: self.gates[name] for name in kept}
-        gates |= {one.name: self.gate_of(one) for one in fresh}
-        self.instances[:] = [kept.get(one.name, one) for one in instances]
-        self.gates.clear()
-        self.gates.update({one.name: gates[one.name] for one in instances})
+        gates = {name: self.base.gates[name] for name in kept}
+        gates |= {one.name: self.base.gate_of(one) for one in fresh}
+        self.base.instances[:] = [kept.get(one.name, one) for one in instances]
+        self.base.gates.clear()
+        self.base.gates.update({one.name: gates[one.name] for one in instances})
         for name in gone:
-            self.telemetry.plugin_gone(name)
-        plugins_born(self.telemetry, {one.name: gates[one.name] for one in fresh})
+            self.base.telemetry.plugin_gone(name)
+        self.base.plugins_born(one.name for one in fresh)
         self._tried = self.plugins.exchange(self.tasks, fresh, gone=gone)
-        for dispatcher in self.lives.dispatchers():
-            dispatcher.exchange(list(self.gates.values()))
+        for dispatcher in self.base.lives.dispatchers():
+            dispatcher.exchange(list(self.base.gates.values()))
         names = sorted(one.name for one in fresh)
         _log.info("config.plugins", begun=names, ended=sorted(gone - set(names)))
 
@@ -176,21 +163,22 @@ class Reloading:
         begun = [name for name, one in new.items() if not is_same(one, old.get(name))]
         if not over and not begun:
             return
-        rows = [life.row for name, life in self.lives.sources.items() if name in over]
-        self.lives.hurry([*over, *begun], grace=HURRY)
-        self.parts.leasing.pass_on(row.id for row in rows)
+        lives = self.base.lives.sources
+        rows = [lives[name].row for name in over if name in lives]
+        self.base.lives.hurry([*over, *begun], grace=HURRY)
+        self.upkeep.parts.leasing.pass_on(row.id for row in rows)
         for name in over:
-            self.announcements.forget(name)
-        await self.lives.end(*over)
+            self.base.announcements.forget(name)
+        await self.base.lives.end(*over)
         for row in rows:
             if row.name not in new:
-                self.telemetry.source_gone(row.name)
-                self.lives.begin_orphan(self.tasks, row, self.parts)
-        sources_born(self.telemetry, now, begun)
-        self.announcements.listen(new[name] for name in begun)
-        self.lives.expect(begun)
-        ways = openings(now, self.parts, self.http)
-        await self.lives.begin(self.tasks, {name: ways[name] for name in begun})
+                self.base.telemetry.source_gone(row.name)
+                self.base.lives.begin_orphan(self.tasks, row, self.upkeep.parts)
+        self.base.sources_born(begun)
+        self.base.announcements.listen(new[name] for name in begun)
+        self.base.lives.expect(begun)
+        ways = openings(now, self.upkeep.parts, self.http)
+        await self.base.lives.begin(self.tasks, {name: ways[name] for name in begun})
         ended = [name for name in over if name not in new]
         _log.info("config.sources", begun=begun, ended=ended)
 
@@ -207,29 +195,3 @@ def _fixed(before: Settings, now: Settings) -> Iterable[Mistake]:
             text = "a source takes over another's state only at a start. Restart"
             key = f"sources.{name}.renamed_from"
             yield Mistake(where=where, key=key, text=text)
-
-
-def plugins_born(telemetry: Telemetry, gates: dict[str, Gate]) -> None:
-    """Let the totals of plugins begin, and ask their gates how they are."""
-    telemetry.born(plugins=gates)
-    for name, gate in gates.items():
-        telemetry.plugin_asked(name, gate.is_taking, partial(_state, gate))
-
-
-def sources_born(telemetry: Telemetry, settings: Settings, names: list[str]) -> None:
-    """Let the totals of sources begin, and say what they are."""
-    telemetry.born(sources=names)
-    for name in names:
-        telemetry.source_named(name, kind=settings.sources[name].kind)
-
-
-def tell_of(settings: Settings, telemetry: Telemetry) -> None:
-    """Say which configuration is in force, and what is doubtful about it."""
-    for doubt in settings.doubts:
-        _log.warning("config.doubt", key=doubt.key, reason=doubt.text)
-    telemetry.reloaded(ok=True)
-    telemetry.configured(host.digest(redacted(settings)))
-
-
-def _state(gate: Gate) -> str:
-    return gate.state().state
