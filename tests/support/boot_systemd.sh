@@ -1,8 +1,21 @@
-# Boots systemd over a throw-away copy of this machine: `unshare … boot_systemd.sh PLACE
-# [FROM TO]…`, in new namespaces of mounts, processes, hostname, IPC, network and
-# cgroups. Each folder FROM is seen read-only at TO; all else that is written is gone with
-# the last process. PLACE is an empty folder.
+# Boots systemd over a throw-away copy of this machine: boot_systemd.sh PLACE [FROM TO]…
+# In namespaces of its own: mounts, processes, hostname, IPC, network, and a cgroup whose
+# path goes into PLACE.cgroup. Each folder FROM is seen read-only at TO; all else that is
+# written is gone with the last process. PLACE is an empty folder.
 set -eu
+
+if [ "$1" != --inside ]; then
+    # Of its own, since two that took the root for theirs would end each other's services.
+    tree=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+    group=$tree$(sed -n 's/^0:://p' /proc/self/cgroup)/booted-$$
+    mkdir "$group"
+    echo "$group" >"$1.cgroup"
+    echo $$ >"$group/cgroup.procs"
+    exec unshare --mount --pid --uts --ipc --net --cgroup --fork --kill-child \
+        bash "$0" --inside "$@"
+fi
+
+shift
 place=$1
 shift
 mount --make-rprivate /

@@ -19,7 +19,6 @@ SCRIPT = Path(__file__).with_name("boot_systemd.sh")
 BOOTING = 30.0
 """s."""
 _AS_ROOT = () if os.geteuid() == 0 else ("sudo", "-n")
-_NAMESPACES = ("mount", "pid", "uts", "ipc", "net", "cgroup")
 
 
 @dataclass(slots=True)
@@ -90,13 +89,9 @@ def booted_systemd(place: Path, seen: Mapping[Path, str]) -> Iterator[Booted]:
     place.mkdir(parents=True)
     folders = [str(part) for pair in seen.items() for part in pair]
     log = place.with_suffix(".log")
-    unshare = ["unshare", *(f"--{one}" for one in _NAMESPACES), "--fork"]
     with log.open("wb") as said:
         outer = subprocess.Popen(
-            [
-                *(*_AS_ROOT, *unshare, "--kill-child"),
-                *("bash", str(SCRIPT), str(place), *folders),
-            ],
+            [*_AS_ROOT, "bash", str(SCRIPT), str(place), *folders],
             stdout=said,
             stderr=said,
         )
@@ -113,6 +108,19 @@ def booted_systemd(place: Path, seen: Mapping[Path, str]) -> Iterator[Booted]:
         with suppress(PermissionError):  # sudo's, which ends by itself
             outer.kill()
         outer.wait()
+        _sweep(place.with_name(f"{place.name}.cgroup"))
+
+
+def _sweep(note: Path) -> None:
+    """Take away the cgroups that are left, once the last process has ended."""
+    if not note.exists():
+        return
+    group = note.read_text().strip()
+    sweep = f"find {shlex.quote(group)} -depth -type d -exec rmdir {{}} +"
+    until = time.monotonic() + BOOTING
+    while Path(group).exists() and time.monotonic() < until:
+        subprocess.run([*_AS_ROOT, "sh", "-c", sweep], capture_output=True, check=False)
+        time.sleep(0.05)
 
 
 def _is_up(booted: Booted) -> bool:
