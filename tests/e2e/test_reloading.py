@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sqlite3
 import tomllib
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 
@@ -272,7 +273,9 @@ async def test_secrets_and_files_beside_are_read_again(program, api):
     assert not re.search(r"sk-(first|second|third)-key", daemon.said.read_text())
 
 
-async def test_a_hundred_sources_are_built_anew_within_a_second(program, api):
+async def test_a_hundred_sources_are_built_anew_at_work_and_nothing_is_lost(
+    program, api
+):
     made, url = api
     job = made.add_job(project="project-0", outcome="paused").id
     name = "s{:03}".format
@@ -280,6 +283,7 @@ async def test_a_hundred_sources_are_built_anew_within_a_second(program, api):
     def many(interval):
         keys = f'base_url = "{url}"\napi_key = "{FIRST}"\n'
         keys += f'poll_interval = "{interval}"\nbackfill = "all"\n'
+        keys += 'settle_window = "1s"\n'
         tables = "".join(f"[sources.{name(n)}]\n" for n in range(MANY))
         return f"[source_defaults]\n{keys}{tables}"
 
@@ -294,6 +298,7 @@ async def test_a_hundred_sources_are_built_anew_within_a_second(program, api):
                 return sum(held) == MANY
 
             await eventually(all_held, "every source is held")
+            jobs = [made.add_job(project="project-0").id for _ in range(6)]
             # What changes for one plugin is no news for a hundred sources.
             configure(program, many("2s") + hook("ops", got.url(), "sources=['*0*']"))
             line = await reload(daemon)
@@ -306,5 +311,13 @@ async def test_a_hundred_sources_are_built_anew_within_a_second(program, api):
             assert len(daemon.log("lease.held")) == terms + MANY
             new = made.add_job(project="project-0", outcome="paused").id
             await eventually(lambda: told(got.posts, new), "a new job is told")
+            for one in jobs:
+                await eventually(
+                    lambda one=one: "tunewatch.job.settled" in told(got.posts, one),
+                    "it is told to its end",
+                )
     ids = [post.headers["webhook-id"] for post in got.posts]
-    assert len(ids) == len(set(ids))
+    with closing(sqlite3.connect(program.directory / "state.db")) as store:
+        committed = {row[0] for row in store.execute("SELECT id FROM event")}
+    assert committed == set(ids), "nothing lost, nothing invented"
+    assert len(ids) == len(set(ids)), "and nothing twice"
