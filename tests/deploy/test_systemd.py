@@ -16,6 +16,7 @@ from support.distribution import ROOT, write_package
 
 PROGRAM = "/usr/local/lib/tunewatch"
 SETTINGS = "/etc/tunewatch/tunewatch.toml"
+CHECK = f"env LD_LIBRARY_PATH=/run/python/lib tunewatch --config {SETTINGS} check"
 KEY = "sk-of-the-unit-test"
 PORT = 9900
 GOOD = f"""
@@ -146,7 +147,12 @@ def test_what_was_installed_starts_and_says_how_it_is(service):
         ),
         "the key came as a credential",
     )
-    assert service.out("tunewatch version")
+    as_nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    url = "TUNEWATCH_URL=http://127.0.0.1:9478"
+    assert "ftjob-" in service.out(f"{as_nobody} env {url} tunewatch jobs")
+    checking = "--property=LoadCredential=key:/etc/tunewatch/credentials"
+    found = service.run(f"systemd-run --quiet --pipe --wait {checking} {CHECK}")
+    assert "ok      source openai" in found.stdout
     assert service.run("systemd-analyze verify --man=no tunewatch.service").stderr == ""
 
 

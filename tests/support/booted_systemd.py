@@ -133,7 +133,7 @@ def _first_process(outer: subprocess.Popen[bytes], log: Path) -> int:
     while time.monotonic() < until:
         assert outer.poll() is None, log.read_text()
         for child in _children(outer.pid):
-            if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+            if _said(f"/proc/{child}/comm") == "systemd":
                 return child
         time.sleep(0.02)
     raise AssertionError(f"no systemd: {log.read_text()}")
@@ -142,7 +142,14 @@ def _first_process(outer: subprocess.Popen[bytes], log: Path) -> int:
 def _children(pid: int) -> list[int]:
     """Return the processes below one that are the first of their namespace."""
     found: list[int] = []
-    text = Path(f"/proc/{pid}/task/{pid}/children")
-    for child in text.read_text().split() if text.exists() else ():
+    for child in _said(f"/proc/{pid}/task/{pid}/children").split():
         found += [int(child), *_children(int(child))]
     return found
+
+
+def _said(path: str) -> str:
+    """Return what is said of a process, nothing if it has ended meanwhile."""
+    try:
+        return Path(path).read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
