@@ -283,7 +283,7 @@ async def test_a_hundred_sources_are_built_anew_at_work_and_nothing_is_lost(
     def many(interval):
         keys = f'base_url = "{url}"\napi_key = "{FIRST}"\n'
         keys += f'poll_interval = "{interval}"\nbackfill = "all"\n'
-        keys += 'settle_window = "1s"\n'
+        keys += 'settle_window = "1s"\nrequests_per_minute = 60000\n'
         tables = "".join(f"[sources.{name(n)}]\n" for n in range(MANY))
         return f"[source_defaults]\n{keys}{tables}"
 
