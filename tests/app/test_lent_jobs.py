@@ -47,7 +47,6 @@ async def scrape(desk: Desk, home: Any, table: dict[str, Any], **keys: Any) -> S
         parts=cast(Parts, parts),
         state=f"sqlite:///{home}/state.db",
         held=lambda: ids,
-        registry=CollectorRegistry(),
     )
     settings = Settings(**keys)
     instance = Instance(
@@ -58,7 +57,8 @@ async def scrape(desk: Desk, home: Any, table: dict[str, Any], **keys: Any) -> S
         events=(),
         **table,
     )
-    async with PLUGIN.open(settings, contexts.of(instance)) as view:
+    context = contexts.of(instance, CollectorRegistry())
+    async with PLUGIN.open(settings, context) as view:
         (route,) = view.routes()
         return Scrape((await route.respond({})).body)
 

@@ -28,6 +28,7 @@ from bench import (
     bench_poller,
     bench_prometheus,
     bench_scale,
+    bench_service,
     bench_wandb,
 )
 from bench.engines import FreshUrl, engines
@@ -56,6 +57,7 @@ PARTS: dict[str, Callable[[FreshUrl], list[Figure]]] = {
     "mqtt": bench_mqtt.figures,
     "scale": bench_scale.figures,
     "history": bench_history.figures,
+    "service": bench_service.figures,
     "metrics": bench_prometheus.figures,
     "wandb": lambda _: bench_wandb.figures(),
     "command-line": lambda _: command_line(),

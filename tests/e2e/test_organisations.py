@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -377,6 +378,58 @@ async def test_a_project_with_a_table_of_its_own_is_left_to_it(scene):
         reason = (await daemon.part("organizations", "acme"))["reason"]
         assert reason == "0 of 0 projects are watched"
         assert await daemon.stop() == 0
+
+
+async def test_projects_come_and_go_with_the_tables_that_are_read_again(scene):
+    alpha, beta = scene.found("alpha"), scene.found("beta")
+    jobs = [
+        scene.api.add_job(project=name, steps=10, outcome="paused", at=0.5).id
+        for name in ("alpha", "beta")
+    ]
+    table = (
+        f'[sources.{alpha}]\nbase_url = "{scene.url}"\napi_key = "sk-alpha"\n'
+        f'backfill = "all"\n{QUICK}'
+    )
+    scene.configure()
+    async with running(scene.program) as daemon:
+
+        async def reload(more: str) -> None:
+            before = len(daemon.log("config.reloaded"))
+            scene.configure(more)
+            daemon.process.send_signal(signal.SIGHUP)
+            await eventually(
+                lambda: len(daemon.log("config.reloaded")) > before, "it is reloaded"
+            )
+
+        await eventually(lambda: knows(daemon, *jobs), "both jobs are known")
+        # What concerns neither: a plugin, and nothing begins anew.
+        await reload("[plugins.prometheus]\nwindow = '2h'\n")
+        assert len(daemon.log("organization.watching")) == 2
+        # The organisation's own: its projects are decided about anew.
+        await reload('exclude = ["The beta"]\n')
+        await until(daemon, alpha, "up")
+        await until(daemon, beta, "orphaned")
+        # A table for one of them takes it over, and gives it back.
+        await reload(f'exclude = ["The beta"]\n{table}')
+        await until(daemon, alpha, "up")
+
+        async def is_left_to_it() -> bool:
+            reason = (await daemon.part("organizations", "acme"))["reason"]
+            return "0 of 1 projects are watched" in reason
+
+        await eventually(is_left_to_it, "it has a table of its own")
+        await reload("")
+        await until(daemon, alpha, "up")
+        await until(daemon, beta, "up")
+        new = scene.api.add_job(project="beta", steps=10, outcome="paused", at=0.5).id
+        await eventually(lambda: knows(daemon, new), "a new job is known")
+        assert not daemon.log("loop.died")
+        assert await daemon.stop() == 0
+    for name in ("alpha", "beta"):
+        assert (
+            scene.told(name).count("tunewatch.job.discovered")
+            == ({"alpha": 1, "beta": 2}[name])
+        )
 
 
 async def test_a_source_moves_into_its_organisation_with_all_it_has(scene):

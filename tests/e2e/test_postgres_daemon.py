@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -135,6 +136,33 @@ async def test_a_database_that_goes_and_comes_back_loses_nothing(scene, own_post
         assert [len(daemon.log(f"store.{it}")) for it in ("away", "back")] == [1, 1]
         assert (await daemon.metrics())["tunewatch_state_up"] == 1
         assert not daemon.log("loop.died") + daemon.log("plugin.defect")
+        assert await daemon.stop() == 0
+    kept = own_postgres.run("SELECT id FROM event", database_of(program))
+    assert sorted(kept) == sorted({one.id for one in receiver.accepted})
+
+
+async def test_settings_that_come_while_the_database_is_down_count_when_it_is_back(
+    scene, own_postgres
+):
+    program, api, receiver = scene
+    async with running(program) as daemon:
+        before = api.add_job(project="project-0", steps=10).id
+        await settled(receiver, before)
+        own_postgres.stop()
+        await daemon.logged("store.away")
+        file = program.directory / "tunewatch.toml"
+        text = file.read_text().replace(
+            'idle_interval = "200ms"', 'idle_interval = "1s"'
+        )
+        file.write_text(text + "delivery = { concurrency = 2 }\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        await daemon.logged("config.reloaded")
+        assert (await daemon.get("/livez"))[0] == 200
+        own_postgres.start()
+        after = api.add_job(project="project-0", steps=10).id
+        await settled(receiver, before, after)
+        await receiver.wait_until(lambda got: chosen_at_last(got, before, after))
+        assert not daemon.log("plugin.defect")
         assert await daemon.stop() == 0
     kept = own_postgres.run("SELECT id FROM event", database_of(program))
     assert sorted(kept) == sorted({one.id for one in receiver.accepted})

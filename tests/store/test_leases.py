@@ -140,3 +140,25 @@ async def test_a_file_waits_for_no_clock(tmp_path):
         assert await desk.store.leases.renew([first, desk.held]) == {desk.held}
         with pytest.raises(LeaseLost):
             await desk.store.carrier.write(lambda c: fence(c, first))
+
+
+async def test_a_new_term_of_ones_own_ends_the_old_one_and_lets_nobody_in(replicas):
+    one, two = replicas
+    old = await one.leases.acquire(1)
+    new = await one.leases.again(old)
+    assert new == Fence(1, old.token + 1)
+    assert one.leases.expires_in(new) > TTL - 1
+    assert one.leases.expires_in(old) == 0.0
+    assert await two.leases.acquire(1) is None
+    with pytest.raises(LeaseLost):
+        await one.carrier.write(lambda connection: fence(connection, old))
+    await one.carrier.write(lambda connection: fence(connection, new))
+
+
+async def test_there_is_no_new_term_of_a_lease_that_was_taken_over(replicas):
+    one, two = replicas
+    old = await one.leases.acquire(1)
+    await expire(one)
+    taken = await two.leases.acquire(1)
+    assert await one.leases.again(old) is None
+    await two.carrier.write(lambda connection: fence(connection, taken))

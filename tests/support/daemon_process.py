@@ -34,6 +34,7 @@ class DaemonProcess:
     hooks: Mapping[str, str]  #: webhook tables: name to URL
     grace: float = 5.0
     delivery: str = "timeout = '10s', concurrency = 8"
+    interval: str = "200ms"
     environ: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: asyncio.subprocess.Process | None = None
@@ -52,7 +53,7 @@ class DaemonProcess:
         )
         source = (
             f"[sources.research]\napi_key = '{KEY}'\nbase_url = '{self.api_url}'\n"
-            "poll_interval = '200ms'\nidle_interval = '200ms'\n"
+            f"poll_interval = '{self.interval}'\nidle_interval = '200ms'\n"
             "settle_window = '1s'\nrequests_per_minute = 60000\nbackfill = 'all'\n"
         )
         hooks = [

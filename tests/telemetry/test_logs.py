@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tunewatch.settings import Secret
+from tunewatch.telemetry import Redactor
+
 PREPARE = """
 import logging, os, sys, warnings
 import structlog
@@ -192,3 +195,12 @@ def test_a_log_that_cannot_be_written_never_stops_the_daemon():
             timeout=30,
         )
     assert done.stdout == "alive\n"
+
+
+def test_secrets_of_a_configuration_that_was_replaced_stay_hidden():
+    hide = Redactor([Secret.of("sk-former-key")])
+    assert hide(b"sk-former-key") == b"***"
+    hide.renew([Secret.of("sk-newer-key")])
+    hide.renew([Secret.of("sk-newest-key")])
+    line = b"sk-former-key sk-newer-key sk-newest-key"
+    assert hide(line) == b"*** *** ***"

@@ -24,9 +24,8 @@ class Contexts:
     parts: Parts
     state: str  #: the store's address
     held: Callable[[], Sequence[int]]  #: the sources that are looked at here
-    registry: CollectorRegistry
 
-    def of(self, instance: Instance) -> Context:
+    def of(self, instance: Instance, registry: CollectorRegistry) -> Context:
         """Return the context of a plugin; its directory is made where it is missing."""
         directory = state_directory(self.state) / instance.name
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -45,7 +44,7 @@ class Contexts:
             ),
             metadata=instance.metadata,
             clock=clock,
-            registry=self.registry,
+            registry=registry,
             timeout=instance.timeout,
         )
 

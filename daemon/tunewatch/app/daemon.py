@@ -12,41 +12,38 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import NoReturn
 
 import structlog
 
-from tunewatch import __version__, host, pace
-from tunewatch.app.announcements import Announcements
+from tunewatch import pace
 from tunewatch.app.conditions import Conditions
 from tunewatch.app.contexts import Contexts
 from tunewatch.app.discreet import clearing
-from tunewatch.app.health import DaemonHealth
+from tunewatch.app.foundation import Foundation
 from tunewatch.app.leasing import Leasing
-from tunewatch.app.lives import Lives
 from tunewatch.app.measures import Measures
+from tunewatch.app.notifying import Notifier
 from tunewatch.app.once import until_done
 from tunewatch.app.operating import backing
-from tunewatch.app.overseeing import Overseeing
 from tunewatch.app.parts import Parts
 from tunewatch.app.plugins import Plugins
+from tunewatch.app.reloading import (
+    Reload,
+    Reloading,
+)
 from tunewatch.app.sources import openings, rename
 from tunewatch.app.supervision import eternal
 from tunewatch.app.telling import tell
 from tunewatch.app.upkeep import LogBounds, Upkeep
 from tunewatch.clock import Clock, SystemClock, sleep_or
-from tunewatch.config import Address, Settings, redacted
-from tunewatch.dispatch import Gate
-from tunewatch.host import Instance
-from tunewatch.plugin import Route
+from tunewatch.config import Address, Settings
 from tunewatch.poller.tide import Tide
 from tunewatch.sources.http import shared_http
 from tunewatch.store.address import sqlite_path
 from tunewatch.store.opening import Store, open_store
 from tunewatch.store.records import StoreUnavailable
-from tunewatch.telemetry import Redactor, Telemetry
-from tunewatch.web import Api, serving
+from tunewatch.web import CannotListen, serving
 from tunewatch.web.v1.tail import Tail
 
 OPEN_AGAIN = 2.0
@@ -69,102 +66,108 @@ async def run_daemon(
     stop: asyncio.Event,
     once: bool = False,
     on_ready: Callable[[Ready], None] | None = None,
+    reload: Reload | None = None,
+    notifier: Notifier | None = None,
     clock: Clock | None = None,
     jitter: pace.Jitter = random.random,
 ) -> int:
     """Run until `stop` is set, or with `once` until all due work is done.
 
+    `reload` says how it comes by another configuration, `notifier` whom it tells how it
+    is.
+
     Returns the exit code: 0, or 69 if `once` and a source failed. Raises what keeps it
     from starting or going on: ConfigError, StoreFault, CannotListen.
     """
-    instances = host.instances(settings)
-    daemon = _Daemon(settings, instances, clock or SystemClock(), jitter)
-    return await daemon.run(stop, once=once, on_ready=on_ready)
+    base = Foundation(
+        settings,
+        clock=clock or SystemClock(),
+        jitter=jitter,
+        notifier=notifier or Notifier(),
+    )
+    daemon = _Daemon(base, on_ready=on_ready or (lambda _ready: None))
+    return await daemon.run(stop, once=once, reload=reload)
 
 
 class _Daemon:
     """One run."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        instances: Sequence[Instance],
-        clock: Clock,
-        jitter: pace.Jitter,
-    ) -> None:
-        self._settings = settings
-        self._instances = instances
-        self._clock = clock
-        self._jitter = jitter
-        self._telemetry = Telemetry(version=__version__)
-        self._gates = {
-            instance.name: Gate(instance, clock=clock, jitter=jitter)
-            for instance in instances
-        }
-        self._routes: list[Route] = []
-        self._api = Api()
-        self._lives = Lives(clock=clock, jitter=jitter)
-        self._lives.expect(settings.sources)
-        self._announcements = Announcements(
-            find=self._lives.sources.get, clock=clock, telemetry=self._telemetry
-        )
-        self._overseeing = Overseeing(
-            settings=settings,
-            lives=self._lives,
-            telemetry=self._telemetry,
-            announcements=self._announcements,
-            clock=clock,
-            jitter=jitter,
-        )
-        self._health = DaemonHealth(
-            gates=self._gates,
-            lag=self._telemetry.lag,
-            clock=clock,
-            lives=self._lives,
-            organizations=self._overseeing.organizations,
-        )
+    def __init__(self, base: Foundation, *, on_ready: Callable[[Ready], None]) -> None:
+        self._base = base
+        self._on_ready = on_ready
 
     async def run(
-        self,
-        stop: asyncio.Event,
-        *,
-        once: bool,
-        on_ready: Callable[[Ready], None] | None,
+        self, stop: asyncio.Event, *, once: bool, reload: Reload | None
     ) -> int:
-        self._born()
-        async with AsyncExitStack() as stack:
-            # The store first: a second daemon is told of the first, not of its port.
+        """Run; tell the service manager meanwhile, if there is one."""
+        if not self._base.service.notifier.is_heard:
+            return await self._run(stop, once=once, reload=reload)
+        code, fault = 0, None
+        async with asyncio.TaskGroup() as tasks:
+            told = tasks.create_task(self._base.service.keep(), name="service")
+            try:
+                code = await self._run(stop, once=once, reload=reload)
+            except Exception as error:  # noqa: BLE001 - raised below, not in a group
+                fault = error
+            finally:
+                told.cancel()
+        if fault is not None:
+            raise fault
+        return code
+
+    async def _run(
+        self, stop: asyncio.Event, *, once: bool, reload: Reload | None
+    ) -> int:
+        self._base.born()
+        # Two, since what is opened last here is not what is closed first.
+        async with AsyncExitStack() as stack, AsyncExitStack() as front:
+            address = await self._serve(front)
             store = await self._open_store(stack)
-            address = await self._serve(stack)
+            if isinstance(address, CannotListen):
+                raise address
             while store is None and not stop.is_set():
-                await sleep_or(stop, OPEN_AGAIN, self._clock)
+                await sleep_or(stop, OPEN_AGAIN, self._base.clock)
                 store = await self._open_store(stack)
             if store is None:
                 return 0  # told to stop before the database was back
             parts = self._parts(store)
-            operating = backing(store, self._instances, self._health)
-            self._api.backing = operating
+            operating = backing(store, self._base.instances, self._base.health)
+            self._base.api.backing = operating
             http = await stack.enter_async_context(shared_http())
-            await rename(self._settings, parts)
+            await rename(self._base.settings, parts)
             upkeep = self._upkeep(parts)
             async with asyncio.TaskGroup() as tasks:
                 core = self._core(tasks, parts, upkeep, operating.tail)
                 plugins = self._plugins(parts)
-                await plugins.open_all(tasks)
+                await plugins.open_all(tasks, self._base.instances)
                 await self._begin(tasks, parts, http)
-                self._ready(address, on_ready)
+                self._ready(address)
                 code = 0
                 if once:
-                    organizations = self._overseeing.organizations.values()
+                    organizations = self._base.overseeing.organizations.values()
                     code = await until_done(
-                        self._lives, organizations, stop=stop, clock=self._clock
+                        self._base.lives,
+                        organizations,
+                        stop=stop,
+                        clock=self._base.clock,
                     )
-                else:
+                elif reload is None:
                     await stop.wait()
-                self._health.is_stopping = True
+                else:
+                    reloading = Reloading(
+                        base=self._base,
+                        reload=reload,
+                        plugins=plugins,
+                        upkeep=upkeep,
+                        http=http,
+                        tasks=tasks,
+                    )
+                    await _reload_until(stop, reloading)
+                self._base.health.is_stopping = True
+                self._base.service.stopping()
                 stop.set()
-                await self._overseeing.end()
-                await self._lives.end_all()
+                await self._base.overseeing.end()
+                await self._base.lives.end_all()
                 await plugins.close_all()
                 for task in core:
                     task.cancel()
@@ -172,107 +175,87 @@ class _Daemon:
         _log.info("daemon.stopped", code=code)
         return code
 
-    def _born(self) -> None:
-        """Let every total begin at 0, and say what is known already.
-
-        Raises ConfigError for a secret of webhooks that cannot be used, and for an
-        organisation of a kind that has none.
-        """
-        sources, plugins = list(self._settings.sources), list(self._gates)
-        self._telemetry.born(sources=sources, plugins=plugins)
-        for name, gate in self._gates.items():
-            self._telemetry.plugin_asked(name, gate.is_taking, partial(_state, gate))
-        for name, source in self._settings.sources.items():
-            self._telemetry.source_named(name, kind=source.kind)
-        self._overseeing.born()
-        self._announcements.listen(self._settings.sources.values())
-        for doubt in self._settings.doubts:
-            _log.warning("config.doubt", key=doubt.key, reason=doubt.text)
-        self._telemetry.state_asked(self._health.store.is_up)
-        self._telemetry.reloaded(ok=True)
-        self._telemetry.configured(host.digest(redacted(self._settings)))
-
-    async def _serve(self, stack: AsyncExitStack) -> Address:
-        token = self._settings.daemon.api_token
-        return await stack.enter_async_context(
-            serving(
-                self._settings.daemon.listen,
-                health=self._health,
-                views=self._routes,
-                token=None if token is None else token.get,
-                api=self._api,
-                hooks=self._announcements,
-            )
+    async def _serve(self, stack: AsyncExitStack) -> Address | CannotListen:
+        """Listen, or return why not: who has the store, too, is told of that."""
+        base = self._base
+        manager = serving(
+            base.settings.daemon.listen,
+            health=base.health,
+            views=base.routes,
+            token=base.token,
+            api=base.api,
+            hooks=base.announcements,
         )
+        try:
+            return await stack.enter_async_context(manager)
+        except CannotListen as fault:
+            return fault
 
     async def _open_store(self, stack: AsyncExitStack) -> Store | None:
         """Open the store; None if its database is away. Raises StoreFault."""
-        password = self._settings.daemon.password
         owner = f"{socket.gethostname()}-{random.SystemRandom().randrange(16**8):08x}"
+        base, daemon = self._base, self._base.settings.daemon
         manager = open_store(
-            self._settings.daemon.state,
-            password=None if password is None else password.get,
-            clock=self._clock,
+            daemon.state,
+            password=None if daemon.password is None else base.password,
+            clock=base.clock,
             owner=owner,
         )
         try:
             store = await stack.enter_async_context(manager)
         except StoreUnavailable as fault:
-            self._health.store.away(fault.reason)
+            self._base.health.store.away(fault.reason)
             return None
-        self._health.store.back()
+        self._base.health.store.back()
         return store
 
     def _parts(self, store: Store) -> Parts:
-        store.journal.listen(lambda _refs: self._telemetry.state_written())
+        store.journal.listen(lambda _refs: self._base.telemetry.state_written())
         store.journal.listen(tell)
         return Parts(
             store=store,
-            leasing=Leasing(leases=store.leases, clock=self._clock),
-            gates=self._gates,
-            measures=Measures(self._telemetry),
-            clock=self._clock,
-            jitter=self._jitter,
-            grace=self._settings.daemon.shutdown_grace,
-            tide=Tide(self._clock),
+            leasing=Leasing(leases=store.leases, clock=self._base.clock),
+            gates=self._base.gates,
+            measures=Measures(self._base.telemetry),
+            clock=self._base.clock,
+            jitter=self._base.jitter,
+            grace=self._base.settings.daemon.shutdown_grace,
+            tide=Tide(self._base.clock),
         )
 
     def _plugins(self, parts: Parts) -> Plugins:
         contexts = Contexts(
             parts=parts,
-            state=self._settings.daemon.state,
-            held=self._health.polled,
-            registry=self._telemetry.registry,
+            state=self._base.settings.daemon.state,
+            held=self._base.health.polled,
         )
         return Plugins(
-            instances=self._instances,
-            gates=self._gates,
+            registry=self._base.telemetry.registry,
+            gates=self._base.gates,
             context_of=contexts.of,
-            clock=self._clock,
-            jitter=self._jitter,
-            clear=clearing(
-                Redactor(self._settings.secrets(), later=self._settings.learned)
-            ),
-            routes=self._routes,
+            clock=self._base.clock,
+            jitter=self._base.jitter,
+            clear=clearing(self._base.redact),
+            routes=self._base.routes,
         )
 
     def _upkeep(self, parts: Parts) -> Upkeep:
         return Upkeep(
             parts=parts,
-            lives=self._lives,
-            telemetry=self._telemetry,
-            retention=self._settings.daemon.retention,
+            lives=self._base.lives,
+            telemetry=self._base.telemetry,
+            retention=self._base.settings.daemon.retention,
             log=LogBounds(
-                self._settings.daemon.delivery_log,
-                self._settings.daemon.delivery_log_rows,
+                self._base.settings.daemon.delivery_log,
+                self._base.settings.daemon.delivery_log_rows,
             ),
             conditions=Conditions(
                 gates=parts.gates,
                 states=parts.store.plugin_states,
-                clock=self._clock,
+                clock=self._base.clock,
             ),
-            presence=self._health.store,
-            file=sqlite_path(self._settings.daemon.state),
+            presence=self._base.health.store,
+            file=sqlite_path(self._base.settings.daemon.state),
         )
 
     def _core(
@@ -284,11 +267,11 @@ class _Daemon:
             "requests": upkeep.serve_requests,
             "figures": upkeep.measure,
             "forget": upkeep.forget,
-            "lag": self._telemetry.lag.watch,
+            "lag": self._base.telemetry.lag.watch,
             "stream": tail.run,
         }
-        parts.leasing.beat = upkeep.requests_beat = self._clock.monotonic()
-        self._health.core = {
+        parts.leasing.beat = upkeep.requests_beat = self._base.clock.monotonic()
+        self._base.health.core = {
             "lease": lambda: parts.leasing.beat,
             "requests": lambda: upkeep.requests_beat,
         }
@@ -301,23 +284,25 @@ class _Daemon:
         self, tasks: asyncio.TaskGroup, parts: Parts, http: object
     ) -> None:
         """Let every source live, and those that left the configuration live on."""
-        lives, overseeing = self._lives, self._overseeing
-        await lives.begin(tasks, openings(self._settings, parts, http))
+        lives, overseeing = self._base.lives, self._base.overseeing
+        await lives.begin(tasks, openings(self._base.settings, parts, http))
         await overseeing.begin(tasks, parts, http)
-        for row in await parts.store.sources.orphans(list(self._settings.sources)):
+        for row in await parts.store.sources.orphans(list(self._base.settings.sources)):
             if not lives.has(row.name):
                 why = overseeing.why_not(row.name)
                 lives.begin_orphan(tasks, row, parts, why=why)
 
-    def _ready(
-        self, address: Address, on_ready: Callable[[Ready], None] | None
-    ) -> None:
-        self._health.is_started = True
-        names = list(self._lives.sources)
+    def _ready(self, address: Address) -> None:
+        self._base.health.is_started = True
+        names = list(self._base.lives.sources)
         _log.info("daemon.ready", listen=str(address), sources=names)
-        if on_ready is not None:
-            on_ready(Ready(address=address, sources=names))
+        self._on_ready(Ready(address=address, sources=names))
+        self._base.service.ready()
 
 
-def _state(gate: Gate) -> str:
-    return gate.state().state
+async def _reload_until(stop: asyncio.Event, reloading: Reloading) -> None:
+    """Reload as often as it is asked for; a stop breaks a reload off."""
+    async with asyncio.TaskGroup() as tasks:
+        reloads = tasks.create_task(eternal("reload", reloading.keep), name="reload")
+        await stop.wait()
+        reloads.cancel()

@@ -7,7 +7,7 @@ the monotonic clock counted from before the renewal was sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -51,6 +51,8 @@ class Leasing:
     _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _progress: dict[int, Callable[[], bool]] = field(default_factory=dict)
     _renewed_at: float = 0.0
+    _passing: set[int] = field(default_factory=set)  # kept for the next life here
+    _kept: dict[int, Held] = field(default_factory=dict)
 
     async def get(self, source_id: int, makes_progress: Callable[[], bool]) -> Held:
         """Wait until the lease of a source is ours.
@@ -58,6 +60,9 @@ class Leasing:
         It is renewed as long as `makes_progress`: a source whose loops are stuck goes
         to another replica.
         """
+        anew = await self._anew(source_id, makes_progress)
+        if anew is not None:
+            return anew
         queue: asyncio.Queue[Held] = asyncio.Queue()
         self._wanted[source_id] = queue
         self._is_wanted.set()
@@ -69,6 +74,10 @@ class Leasing:
 
     async def give_back(self, held: Held) -> None:
         """Release a lease, so that whoever seeks may have it at once."""
+        if held.fence.source_id in self._passing and not held.lost.is_set():
+            self._passing.remove(held.fence.source_id)
+            self._kept[held.fence.source_id] = held
+            return
         self.held.pop(held.fence.source_id, None)
         held.lost.set()
         try:
@@ -76,6 +85,37 @@ class Leasing:
                 await self.leases.release(held.fence)
         except (StoreUnavailable, TimeoutError):
             _log.info("lease.ends_by_itself", source_id=held.fence.source_id)
+
+    def pass_on(self, source_ids: Iterable[int]) -> None:
+        """Keep these when they are given back: they begin anew here in a moment."""
+        self._passing.update(self.held.keys() & set(source_ids))
+
+    async def let_go(self) -> None:
+        """Release what was kept for a life that did not begin."""
+        self._passing.clear()
+        left, self._kept = list(self._kept.values()), {}
+        for held in left:
+            await self.give_back(held)
+
+    async def _anew(
+        self, source_id: int, makes_progress: Callable[[], bool]
+    ) -> Held | None:
+        """Return a new term of a lease that was kept for this."""
+        kept = self._kept.pop(source_id, None)
+        if kept is None or kept.lost.is_set():
+            return None
+        # Else a renewal might take the end of the old term for a loss.
+        self.held.pop(source_id, None)
+        try:
+            fence = await self.leases.again(kept.fence)
+        except StoreUnavailable:
+            return None  # it ends by itself, or is ours to take
+        if fence is None:
+            return None
+        held = Held(fence)
+        self.held[source_id] = held
+        self._progress[source_id] = makes_progress
+        return held
 
     async def keep(self) -> NoReturn:
         """Seek and renew for as long as the process lives. Raises StoreFault."""
@@ -132,7 +172,8 @@ class Leasing:
             self.held[source_id] = held
             del self._wanted[source_id]
             queue.put_nowait(held)
-            await self.clock.sleep(YIELDS * len(self.held))
+            if self.leases.are_shared:
+                await self.clock.sleep(YIELDS * len(self.held))
 
     async def _watch(self) -> NoReturn:
         while True:

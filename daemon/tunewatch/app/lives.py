@@ -19,8 +19,12 @@ from tunewatch.app.parts import Parts
 from tunewatch.app.supervision import restarted
 from tunewatch.app.terms import SourceLife, first_of
 from tunewatch.clock import Clock
+from tunewatch.dispatch import Dispatcher
 from tunewatch.store.records import SourceRow
 from tunewatch.web import PartState
+
+HURRY = 0.4
+"""s for deliveries of a source that ends because its settings changed."""
 
 LifeT = TypeVar("LifeT", SourceLife, OrphanLife)
 Opening = Callable[[], AbstractAsyncContextManager[SourceLife]]
@@ -90,6 +94,20 @@ class Lives:
         for name in names:
             self._running.pop(name, None)
             self.absent.pop(name, None)
+
+    def hurry(self, names: Iterable[str], *, grace: float) -> None:
+        """Give deliveries of these so many seconds when their lives end."""
+        for name in names:
+            life: SourceLife | OrphanLife | None = self.sources.get(name)
+            life = life or self.orphans.get(name)
+            if life is not None and life.dispatcher is not None:
+                life.dispatcher.allow(grace)
+
+    def dispatchers(self) -> list[Dispatcher]:
+        """Return the dispatchers that are at work, those of orphans among them."""
+        lives: list[SourceLife | OrphanLife] = [*self.sources.values()]
+        lives += self.orphans.values()
+        return [life.dispatcher for life in lives if life.dispatcher is not None]
 
     async def end_all(self) -> None:
         """Let every life end; return when they have."""

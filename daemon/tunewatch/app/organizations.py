@@ -17,7 +17,7 @@ import structlog
 
 from tunewatch.app.announcements import Announcements
 from tunewatch.app.judging import Rules, Verdict, judge
-from tunewatch.app.lives import Lives
+from tunewatch.app.lives import HURRY, Lives
 from tunewatch.app.parts import Parts
 from tunewatch.app.project_keys import ProjectKeys
 from tunewatch.app.project_list import ProjectList
@@ -132,6 +132,18 @@ class Organization:
                 await self.listing.tried.wait()
         except TimeoutError:
             _log.info("organization.begins_without_list", organization=self.name)
+
+    def leave_out(self, projects: Collection[str]) -> None:
+        """Leave projects to tables of their own from now on, and only those."""
+        self.not_ours = projects
+        self._begun.difference_update(projects)
+
+    async def end(self) -> None:
+        """Let what is watched end, once its loop has; it lives on as orphans do."""
+        self.lives.hurry(self._begun, grace=HURRY)
+        await self._end(list(self._begun))
+        for project in self.verdicts:
+            self.shown.hide(project)
 
     # What is watched
 

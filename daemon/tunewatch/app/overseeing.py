@@ -16,7 +16,7 @@ from tunewatch.app.organizations import Organization
 from tunewatch.app.parts import Parts
 from tunewatch.app.supervision import restarted
 from tunewatch.clock import Clock
-from tunewatch.config import OrganizationSettings, Settings
+from tunewatch.config import OrganizationSettings, Settings, is_same
 from tunewatch.settings import ConfigError, Mistake
 from tunewatch.sources.contract import Organizing
 from tunewatch.telemetry import Telemetry
@@ -33,7 +33,7 @@ class Overseeing:
     clock: Clock
     jitter: pace.Jitter
     organizations: dict[str, Organization] = field(default_factory=dict)
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def born(self) -> None:
@@ -45,31 +45,66 @@ class Overseeing:
 
     async def begin(self, tasks: asyncio.TaskGroup, parts: Parts, http: object) -> None:
         """Begin; return once each has decided a first time what is watched."""
-        for name, one in self.settings.organizations.items():
-            organization = Organization(
-                settings=one,
-                organizing=organizing_of(one),
-                lives=self.lives,
-                parts=parts,
-                http=http,
-                tasks=tasks,
-                telemetry=self.telemetry,
-                announcements=self.announcements,
-                learn=self.settings.learned.append,
-                not_ours=self.settings.sources,
-            )
-            self.organizations[name] = organization
-            self._tasks.append(self._watch_over(tasks, organization))
+        for one in self.settings.organizations.values():
+            self._begin(one, tasks, parts, http)
         for organization in self.organizations.values():
             await organization.met.wait()
+
+    async def adopt(
+        self, settings: Settings, tasks: asyncio.TaskGroup, parts: Parts, http: object
+    ) -> None:
+        """Go on with other settings; organisations that stay as they are go on.
+
+        Of one that changed or is gone all sources end; what changed is decided anew,
+        and not waited for.
+        """
+        before, self.settings = self.settings.organizations, settings
+        now = settings.organizations
+        over = [name for name, one in before.items() if not is_same(one, now.get(name))]
+        for name in over:
+            await self._end(name)
+        for organization in self.organizations.values():
+            organization.leave_out(settings.sources)
+        for name, one in now.items():
+            if name not in self.organizations:
+                self._begin(one, tasks, parts, http)
 
     async def end(self) -> None:
         """End, so that no further source begins; those that live are left alone."""
         self._over.set()
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks.values())
+
+    def _begin(
+        self,
+        settings: OrganizationSettings,
+        tasks: asyncio.TaskGroup,
+        parts: Parts,
+        http: object,
+    ) -> None:
+        organization = Organization(
+            settings=settings,
+            organizing=organizing_of(settings),
+            lives=self.lives,
+            parts=parts,
+            http=http,
+            tasks=tasks,
+            telemetry=self.telemetry,
+            announcements=self.announcements,
+            learn=self.settings.learned.append,
+            not_ours=self.settings.sources,
+        )
+        self.organizations[settings.name] = organization
+        self._tasks[settings.name] = self._watch_over(tasks, organization)
+
+    async def _end(self, name: str) -> None:
+        task = self._tasks.pop(name)
+        task.cancel()
+        await asyncio.wait([task])
+        await self.organizations.pop(name).end()
+        self.telemetry.organization_gone(name)
 
     def why_not(self, source: str) -> str | None:
         """Return why a project is not watched, None if it is nobody's project."""

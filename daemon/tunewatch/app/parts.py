@@ -15,7 +15,7 @@ from tunewatch.store.opening import Store
 from tunewatch.store.records import Fence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Parts:
     """The shared parts of one process."""
 
@@ -25,7 +25,7 @@ class Parts:
     measures: Measures
     clock: Clock
     jitter: pace.Jitter
-    grace: float  #: s that deliveries get at the end
+    grace: float  #: s that deliveries get at the end, as it is configured now
     parcels: Parcels = field(default_factory=Parcels)
     tide: Tide | None = None  #: None: every look is committed at once
 

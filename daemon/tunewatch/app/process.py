@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import structlog
 
 from tunewatch.app.daemon import Ready, run_daemon
+from tunewatch.app.notifying import Notifier
+from tunewatch.app.reloading import Reload
 from tunewatch.config import Settings
 
 SAME_SIGNAL = 0.5
@@ -23,12 +28,16 @@ def run(
     *,
     once: bool = False,
     on_ready: Callable[[Ready], None] | None = None,
+    load: Callable[[], Settings] | None = None,
+    accepted: Callable[[Settings], None] = lambda _settings: None,
 ) -> int:
     """Run the daemon until SIGTERM or SIGINT, or with `once` until all is done.
 
+    SIGHUP lets it go on with what `load` returns, of which `accepted` is told then.
     Returns the exit code. A second signal ends it at once. Raises StoreFault,
     CannotListen and ConfigError for what keeps it from starting.
     """
+    notifier = Notifier.of(os.environ)
 
     def ready(what: Ready) -> None:
         exempt_what_stays()
@@ -36,7 +45,23 @@ def run(
             on_ready(what)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_until_signalled(settings, once=once, on_ready=ready))
+        reload = None
+        if load is not None and not once:
+            reload = Reload(
+                asked=asyncio.Event(),
+                load=load,
+                accepted=accepted,
+                done=exempt_what_stays,
+            )
+        running = partial(
+            run_daemon,
+            settings,
+            once=once,
+            on_ready=ready,
+            reload=reload,
+            notifier=notifier,
+        )
+        return runner.run(_until_signalled(running, reload))
 
 
 def exempt_what_stays() -> None:
@@ -45,6 +70,7 @@ def exempt_what_stays() -> None:
     Modules and parts live as long as the process: going over them again and again held
     the loop for 55 ms each time, a seventh of the time while webhooks went out fast.
     """
+    gc.unfreeze()  # what a reload left
     gc.collect()
     gc.freeze()
 
@@ -59,10 +85,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _until_signalled(
-    settings: Settings,
-    *,
-    once: bool,
-    on_ready: Callable[[Ready], None],
+    running: Callable[..., Coroutine[Any, Any, int]], reload: Reload | None
 ) -> Coroutine[Any, Any, int]:
     async def main() -> int:
         stop = asyncio.Event()
@@ -84,11 +107,18 @@ def _until_signalled(
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told, number)
+        if reload is not None and not _has_terminal():
+            loop.add_signal_handler(signal.SIGHUP, reload.asked.set)
         try:
-            return await run_daemon(settings, stop=stop, once=once, on_ready=on_ready)
+            return await running(stop=stop)
         except asyncio.CancelledError:
             if stop.is_set():
                 return 130  # the second signal: whoever sent it wants no more of us
             raise
 
     return main()
+
+
+def _has_terminal() -> bool:
+    """Whether a person runs it: a terminal that is closed ends what runs in it."""
+    return sys.stderr is not None and sys.stderr.isatty()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from tunewatch.cli.options import config_option
+from tunewatch.cli.options import chosen_config, config_option
+from tunewatch.config import Settings
 
 
 @click.command()
@@ -19,17 +20,29 @@ from tunewatch.cli.options import config_option
 @config_option
 def command(once: bool, config_path: Path | None) -> int:
     """Run the daemon until it is told to stop."""
-    from tunewatch.cli.settings import load_settings
+    from tunewatch.cli.settings import load_chosen
     from tunewatch.telemetry import Redactor, configure_logs
 
-    settings = load_settings(config_path)
-    configure_logs(
-        level=settings.daemon.log_level,
-        form=settings.daemon.log_format,
-        redact=Redactor(settings.secrets(), later=settings.learned),
-        environ=os.environ,
-    )
+    chosen = chosen_config(config_path)
+    settings = load_chosen(chosen)
+    redact = Redactor(later=settings.learned)
+
+    def set_up_log(settings: Settings) -> None:
+        redact.renew(settings.secrets())
+        configure_logs(
+            level=settings.daemon.log_level,
+            form=settings.daemon.log_format,
+            redact=redact,
+            environ=os.environ,
+        )
+
+    set_up_log(settings)
     from tunewatch.app import run
 
-    code: int = run(settings, once=once)
+    code: int = run(
+        settings,
+        once=once,
+        load=lambda: load_chosen(chosen),
+        accepted=set_up_log,
+    )
     return code

@@ -14,8 +14,13 @@ from tunewatch.settings import NoSuchKind
 
 def load_settings(given: Path | None) -> config.Settings:
     """Return all settings, each kind's own too. Raises ConfigError."""
+    return load_chosen(chosen_config(given))
+
+
+def load_chosen(path: Path | None) -> config.Settings:
+    """Return the same where the command line is known no more, in any thread."""
     return config.load(
-        chosen_config(given),
+        path,
         os.environ,
         source_model=source_model,
         plugin_model=plugin_model,

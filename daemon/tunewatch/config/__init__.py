@@ -16,6 +16,7 @@ from tunewatch.config.models import (
     SourceSettings,
 )
 from tunewatch.config.redacted import redacted
+from tunewatch.config.same import is_same
 from tunewatch.config.schema import json_schema
 from tunewatch.config.toml_text import toml_text
 from tunewatch.settings import ConfigError, Duration, Mistake, Secret
@@ -34,6 +35,7 @@ __all__ = [
     "Settings",
     "SourceSettings",
     "annotated_example",
+    "is_same",
     "json_schema",
     "load",
     "load_daemon",

@@ -33,6 +33,11 @@ def redacted(settings: Settings) -> dict[str, Any]:
     }
 
 
+def shown(model: BaseModel) -> dict[str, Any]:
+    """Return one table, fit for anyone's eyes."""
+    return _table(model)
+
+
 def _organizations(settings: Settings) -> dict[str, Any]:
     if not settings.organizations:
         return {}

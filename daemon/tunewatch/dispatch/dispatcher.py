@@ -16,6 +16,7 @@ from functools import partial
 from tunewatch.clock import Clock
 from tunewatch.dispatch.alarm import Alarm
 from tunewatch.dispatch.asked import Asked
+from tunewatch.dispatch.exchange import Exchange
 from tunewatch.dispatch.feed import Feed, Flight
 from tunewatch.dispatch.gate import Gate
 from tunewatch.dispatch.groups import Groups
@@ -69,6 +70,13 @@ class Dispatcher:
         parcels = Parcels() if parcels is None else parcels
         self._ledger = ledger
         self._feeds = feeds
+        self._exchange = Exchange(
+            ledger,
+            feeds,
+            fence=fence,
+            clock=clock,
+            make=lambda gate: self._feed(gate, jitter),
+        )
         self._news = News(
             ledger,
             feeds,
@@ -86,6 +94,7 @@ class Dispatcher:
         )
         self._sender: Sender
         self._is_stopping = False
+        self._grace = 0.0
 
     @property
     def paused_reason(self) -> str | None:
@@ -110,16 +119,17 @@ class Dispatcher:
         StoreUnavailable only if what is owed cannot be written before the grace ends.
         """
         fault: StoreFault | None = None
+        self._grace = grace
         with self._listening():
             async with asyncio.TaskGroup() as tasks:
                 self._sender = self._sender_of(tasks)
                 watch = tasks.create_task(
-                    self._watch(stop, grace), name=f"dispatch.stop:{self._source}"
+                    self._watch(stop), name=f"dispatch.stop:{self._source}"
                 )
                 try:
                     await self._load()
                     await self._serve()
-                    await self._wind_down(grace)
+                    await self._wind_down()
                 except StoreFault as error:
                     # Raised below: out of the group it would come wrapped.
                     fault = error
@@ -128,6 +138,19 @@ class Dispatcher:
                     watch.cancel()
         if fault is not None:
             raise fault
+
+    def exchange(self, gates: Sequence[Gate]) -> None:
+        """Deliver through these gates from now on; who is among them goes on.
+
+        What is out at one that is not has a moment to end, and is broken off then.
+        """
+        self._exchange.want([gate for gate in gates if hears(gate, self._source)])
+        self._rouse()
+
+    def allow(self, grace: float) -> None:
+        """Give what is out at the end so many seconds, if it has not come yet."""
+        if not self._is_stopping:
+            self._grace = grace
 
     @property
     def is_redelivering(self) -> bool:
@@ -152,6 +175,7 @@ class Dispatcher:
         while not self._is_stopping:
             self._alarm.set_anew()
             self.idle.clear()
+            await self._exchange.step(self._sender, self._groups)
             await self._news.absorb()
             await self._asked.absorb()
             if await self._upkeep.run():
@@ -166,13 +190,15 @@ class Dispatcher:
     async def _rest(self) -> None:
         if not is_busy(self._feeds):
             self.idle.set()
-        now = self._clock.monotonic()
-        await self._alarm.rest(next_due(self._feeds, now, latest=self._upkeep.due))
+        now, latest = self._clock.monotonic(), self._upkeep.due
+        if self._exchange.due is not None:
+            latest = min(latest, self._exchange.due)
+        await self._alarm.rest(next_due(self._feeds, now, latest=latest))
 
-    async def _wind_down(self, grace: float) -> None:
+    async def _wind_down(self) -> None:
         feeds, sender, clock = self._feeds, self._sender, self._clock
         await wind_down(
-            feeds, sender, self._groups, self._alarm, clock=clock, grace=grace
+            feeds, sender, self._groups, self._alarm, clock=clock, grace=self._grace
         )
 
     def _send(self, flight: Flight) -> None:
@@ -196,10 +222,10 @@ class Dispatcher:
             for feed in self._feeds:
                 feed.gate.leave(feed.seat)
 
-    async def _watch(self, stop: asyncio.Event, grace: float) -> None:
+    async def _watch(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._is_stopping = True
-        self._ledger.until = self._clock.monotonic() + grace
+        self._ledger.until = self._clock.monotonic() + self._grace
         self._alarm.ring()
 
     def _rouse(self) -> None:

@@ -77,6 +77,7 @@ class Feed:
     attempts: list[Attempt] = field(default_factory=list)  #: not written yet
     has_landed: bool = False  #: something came back since the last writing
     is_burying: bool = False
+    is_leaving: bool = False  #: nothing more goes out
     defect: str | None = None  #: the last one that was logged
     redeliveries: Redeliveries = field(init=False)
     subscription: Subscription = field(init=False)
@@ -98,7 +99,7 @@ class Feed:
     def pick(self, now: float) -> Flight | None:
         """Return the next delivery that may go out now; it is out from then on."""
         track = self.track
-        if not self.gate.is_passable or not track.has_ready:
+        if self.is_leaving or not self.gate.is_passable or not track.has_ready:
             self.gate.content(self.seat)
             return None
         permit = self.gate.admit(self.seat)

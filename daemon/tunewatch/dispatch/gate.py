@@ -137,6 +137,10 @@ class Gate:
         """Unseat a dispatcher."""
         self._seats.leave(seat)
 
+    async def deserted(self) -> None:
+        """Wait until no dispatcher is seated: no call begins any more."""
+        await self._seats.deserted.wait()
+
     def content(self, seat: Seat) -> None:
         """Note that a dispatcher wants nothing more for now: others need not wait."""
         self._seats.content(seat)

@@ -74,6 +74,8 @@ class News:
         for one in news:
             self.seen = one.position
             for feed in self._feeds:
+                if one.position <= feed.track.seen:
+                    continue  # it came later, and has read that far
                 if self._wants(feed, one):
                     feed.track.arrive(one.job_key, one.position)
                 else:

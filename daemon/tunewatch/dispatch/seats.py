@@ -6,6 +6,7 @@ back. Knows neither plugin nor clock: how much room there is, it is told.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ class Seats:
     def __init__(self) -> None:
         self._seats: list[Seat] = []
         self._queue: list[Seat] = []
+        self.deserted = asyncio.Event()  #: while nobody sits there
+        self.deserted.set()
 
     @property
     def waiting_lanes(self) -> int:
@@ -33,11 +36,14 @@ class Seats:
     def join(self, seat: Seat) -> None:
         """Seat a dispatcher."""
         self._seats.append(seat)
+        self.deserted.clear()
 
     def leave(self, seat: Seat) -> None:
         """Unseat a dispatcher."""
         self._seats.remove(seat)
         self.content(seat)
+        if not self._seats:
+            self.deserted.set()
 
     def content(self, seat: Seat) -> None:
         """Note that a dispatcher wants nothing more for now: others need not wait."""

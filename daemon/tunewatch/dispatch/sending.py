@@ -15,7 +15,7 @@ import structlog
 from tunewatch.clock import Clock
 from tunewatch.dispatch.attempts import note
 from tunewatch.dispatch.calls import BROKEN_OFF, Outcome, Verdict, call
-from tunewatch.dispatch.feed import Flight
+from tunewatch.dispatch.feed import Feed, Flight
 from tunewatch.dispatch.observer import Observer
 from tunewatch.plugin import Delivery, Reactor, Sink
 
@@ -42,7 +42,7 @@ class Sender:
         self._clock = clock
         self._observer = observer
         self._wake = wake
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], Flight] = {}
         self._landed: list[Flight] = []
         self._changed = asyncio.Event()
 
@@ -84,7 +84,7 @@ class Sender:
             self._deliver(flight, target, delivery),
             name=f"deliver:{feed.name}:{event.id}",
         )
-        self._calls.add(task)
+        self._calls[task] = flight
         task.add_done_callback(self._ended)
 
     async def landings(self) -> None:
@@ -110,10 +110,15 @@ class Sender:
                 flight.feed.settle(flight)
         return concluded
 
-    def break_off(self) -> None:
-        """Cancel every call."""
-        for task in self._calls:
-            task.cancel()
+    def has_landed_of(self, feed: Feed) -> bool:
+        """Whether anything of a feed came back that was not settled yet."""
+        return any(flight.feed is feed for flight in self._landed)
+
+    def break_off(self, feed: Feed | None = None) -> None:
+        """Cancel every call, or those of one feed."""
+        for task, flight in self._calls.items():
+            if feed is None or flight.feed is feed:
+                task.cancel()
 
     async def farewell(self) -> None:
         """Wait a moment for cancelled calls: most do end."""
@@ -153,7 +158,7 @@ class Sender:
         self._wake()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._calls.discard(task)
+        self._calls.pop(task, None)
         self._changed.set()
-        if not self._calls:
-            self._wake()  # a stop waits for the last one
+        if not self._calls or task.cancelled():
+            self._wake()  # a stop waits for the last one, an exchange for its own

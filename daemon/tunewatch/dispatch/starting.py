@@ -19,18 +19,26 @@ from tunewatch.store.records import Fence
 
 
 async def start(
-    ledger: Ledger, feeds: Sequence[Feed], *, fence: Fence, at: float
+    ledger: Ledger,
+    feeds: Sequence[Feed],
+    *,
+    fence: Fence,
+    at: float,
+    running: Sequence[str] = (),
 ) -> int:
     """Give the feeds their marks and lanes; return the newest position they know of.
 
-    Raises what the ledger raises.
+    `running` are the plugins that the dispatcher feeds already. Raises what the ledger
+    raises.
     """
     plugins = [
         resume.Configured(feed.name, feed.gate.instance.digest) for feed in feeds
     ]
 
     def take_up(_again: bool) -> Callable[[Connection], resume.Resumed]:
-        return partial(resume.take_up, fence=fence, plugins=plugins, at=at)
+        return partial(
+            resume.take_up, fence=fence, plugins=plugins, at=at, running=running
+        )
 
     found = await ledger.write(take_up)
     seen = await ledger.read(partial(waiting.newest, source_id=fence.source_id))

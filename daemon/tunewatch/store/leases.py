@@ -131,6 +131,19 @@ class Leases:
             self._trusted[taken] = sent + self.ttl
         return taken
 
+    async def again(self, held: Fence) -> Fence | None:
+        """Begin a new term of a lease that is ours; None if it is not any more.
+
+        Nobody can take it in between. Waits for writes of the old term to end. Raises
+        StoreFault.
+        """
+        sent = self.clock.monotonic()
+        anew = await self._carrier.write(partial(self._anew, held=held))
+        self._trusted.pop(held, None)
+        if anew is not None:
+            self._trusted[anew] = sent + self.ttl
+        return anew
+
     async def renew(self, fences: Iterable[Fence]) -> set[Fence]:
         """Renew leases; return those that are still ours. Raises StoreFault."""
         mine = sorted(fences)
@@ -203,6 +216,16 @@ class Leases:
             .values(owner=self._owner, token=token, expires_at=now + self.ttl)
         )
         return Fence(source_id, token)
+
+    def _anew(self, connection: Connection, *, held: Fence) -> Fence | None:
+        # Locked first, as by who takes it over: the token tells who may write.
+        self._see(connection, source_id=held.source_id, lock=True)
+        values = {
+            "token": held.token + 1,
+            "expires_at": database_clock(connection) + self.ttl,
+        }
+        done = connection.execute(update(lease).where(*_is(held)).values(values))
+        return Fence(held.source_id, held.token + 1) if done.rowcount else None
 
     def _prolong(self, connection: Connection, *, mine: list[Fence]) -> set[Fence]:
         if self._lasts:

@@ -86,11 +86,17 @@ _DROP_LANES = text("DELETE FROM lane WHERE plugin = :plugin AND source_id = :sou
 
 
 def take_up(
-    connection: Connection, fence: Fence, plugins: Sequence[Configured], *, at: float
+    connection: Connection,
+    fence: Fence,
+    plugins: Sequence[Configured],
+    *,
+    at: float,
+    running: Sequence[str] = (),
 ) -> Resumed:
     """Return how far the plugins are; one that was never here starts at the newest.
 
-    Raises LeaseLost.
+    `running` are those that are at work already: nothing of theirs is touched. Raises
+    LeaseLost.
     """
     check_fence(connection, fence)
     source = fence.source_id
@@ -100,8 +106,9 @@ def take_up(
         for row in rows
     }
     configured = {plugin.name for plugin in plugins}
-    used = {row.plugin: row.last_used_at for row in rows}
-    _keep_absent(connection, source, used, configured, at)
+    if not running:  # else somebody was here all the time
+        used = {row.plugin: row.last_used_at for row in rows}
+        _keep_absent(connection, source, used, configured, at)
     out = [
         (name, item)
         for name, mark in marks.items()

@@ -227,6 +227,11 @@ class PluginFamilies:
         for state in STATES:
             self.state.labels(plugin, state)
 
+    def gone(self, plugin: str) -> None:
+        """Say nothing of how a plugin is that is there no more."""
+        for metric in (self.dead, self.queue, self.oldest, self.circuit, self.state):
+            metric.remove_by_labels({"plugin": plugin})
+
 
 class _Late:
     """A gauge that is not there before it has a value: a 0 would be invented."""

@@ -45,6 +45,11 @@ class KnownFamilies:
             self._named[source] = labels
             self.source.labels(**labels).set(1)
 
+    def organization_gone(self, name: str) -> None:
+        """Say that an organisation is there no more."""
+        for metric in (self.up, self.projects):
+            metric.remove_by_labels({"organization": name})
+
     def forget(self, source: str) -> None:
         """Say that a source is there no more."""
         labels = self._named.pop(source, None)

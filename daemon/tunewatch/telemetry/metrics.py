@@ -79,7 +79,7 @@ class Telemetry:
         built_from = built_revision() if revision is None else revision
         python = platform.python_version()
         self._process.build.labels(version, built_from, python).set(1)
-        ProcessCollector(registry=self.registry)
+        _Process(registry=self.registry)
 
     def born(self, *, sources: Iterable[str] = (), plugins: Iterable[str] = ()) -> None:
         """Let every total of these sources and plugins begin at 0."""
@@ -171,6 +171,10 @@ class Telemetry:
         for state in PROJECTS:
             self._known.projects.labels(name, state).set(projects.get(state, 0))
 
+    def organization_gone(self, name: str) -> None:
+        """Say that an organisation is configured no more."""
+        self._known.organization_gone(name)
+
     def webhooks_born(self, source: str) -> None:
         """Let the totals of a source that takes webhooks begin at 0."""
         self._inbound.born(source)
@@ -247,6 +251,10 @@ class Telemetry:
             gauge = self._plugins.state.labels(plugin, one)
             gauge.set_function(partial(_is_in, state, one))
 
+    def plugin_gone(self, plugin: str) -> None:
+        """Say nothing of how a plugin is that left the configuration; totals stay."""
+        self._plugins.gone(plugin)
+
     # --- the process -------------------------------------------------------------
 
     def reloaded(self, *, ok: bool) -> None:
@@ -275,6 +283,14 @@ class Telemetry:
     def state_written(self) -> None:
         """Say that something was committed."""
         self._process.written(self._now())
+
+
+class _Process(ProcessCollector):
+    """The process as the kernel counts it, where /proc shows nothing but processes."""
+
+    def _boot_time(self) -> float:
+        """Return when the machine was started, in unix seconds."""
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _is_in(state: Callable[[], str], one: str) -> float:

@@ -29,12 +29,20 @@ class Redactor:
         """`later` may become more at any time: secrets that are found meanwhile."""
         self._secrets = list(secrets)
         self._later = later
+        self._former: dict[str, None] = {}  # values of secrets that were replaced
         self._seen: list[tuple[str, ...]] = []
         self._needles: list[bytes] = []
 
     def add(self, secrets: Iterable[Secret]) -> None:
         """Hide the values of these as well."""
         self._secrets.extend(secrets)
+
+    def renew(self, secrets: Iterable[Secret]) -> None:
+        """Hide the values of these from now on, and those that were known so far."""
+        for secret in self._secrets:
+            self._former.update(dict.fromkeys(secret.known()))
+        self._secrets = list(secrets)
+        self._seen = []
 
     def __call__(self, line: bytes) -> bytes:
         """Return the line without secrets."""
@@ -45,6 +53,7 @@ class Redactor:
 
     def _current(self) -> list[bytes]:
         seen = [secret.known() for secret in (*self._secrets, *self._later)]
+        seen.append(tuple(self._former))
         if seen != self._seen:
             forms = {
                 form for known in seen for value in known for form in _forms(value)
