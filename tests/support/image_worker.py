@@ -78,7 +78,8 @@ async def _answered(
         with suppress(aiohttp.ClientError):
             async with session.get(f"{POD}/readyz") as answer:
                 report: dict[str, Any] = await answer.json()
-                if answer.status == awaited:
+                is_asked = report["store"]["state"] != "starting"
+                if answer.status == awaited and is_asked:
                     return report
         await asyncio.sleep(0.05)
 

@@ -94,6 +94,8 @@ class DaemonHealth:
         return state if title is None else replace(state, title=title)
 
     def _store(self) -> PartState:
+        if not self.store.is_known:
+            return PartState(state="starting")
         if self.store.reason is not None:
             return PartState(state="unavailable", reason=self.store.reason)
         for life in self.lives.sources.values():

@@ -17,19 +17,20 @@ class StorePresence:
     """What is known of one store's being there."""
 
     reason: str | None = None  #: why it is away; None while it answers
+    is_known: bool = False  #: it was asked at least once
 
     def is_up(self) -> bool:
         """Whether it answered when it was asked last."""
-        return self.reason is None
+        return self.is_known and self.reason is None
 
     def away(self, reason: str) -> None:
         """Note that it could not be asked."""
         if self.reason is None:
             _log.warning("store.away", reason=reason)
-        self.reason = reason
+        self.reason, self.is_known = reason, True
 
     def back(self) -> None:
         """Note that it answered."""
         if self.reason is not None:
             _log.info("store.back")
-        self.reason = None
+        self.reason, self.is_known = None, True
