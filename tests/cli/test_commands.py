@@ -14,6 +14,7 @@ import yaml
 from support.distribution import write_package
 from support.filled_store import filling
 from support.program import Program
+from tunewatch.config import read_tokens
 from tunewatch.testing.signatures import signature_problem
 from tunewatch_plugins.webhook.signing import keyring
 
@@ -344,6 +345,27 @@ def test_a_table_on_a_terminal_is_plain_if_asked(stocked):
 
     assert b"\x1b[1m" in on_a_terminal(TERM="xterm")
     assert b"\x1b" not in on_a_terminal(TERM="xterm", NO_COLOR="1")
+
+
+def test_a_token_is_shown_once_and_its_line_holds_no_secret(program):
+    done = program("secret", "--token", "grafana", "--scopes", "read")
+    token = done.out.strip()
+    line = done.err.removeprefix("for daemon.api_token_file: ").strip()
+    assert token not in line
+    assert len(base64.urlsafe_b64decode(f"{token.removeprefix('twop_')}=")) == 32
+    found = read_tokens(line).find(token)
+    assert found is not None
+    assert (found.name, found.scopes) == ("grafana", {"read"})
+    assert program("secret", "--token", "grafana").out.strip() != token
+    for wrong in (
+        ("--scopes", "read"),
+        ("--token", "a b"),
+        ("--token", "a", "--scopes", "write"),
+        ("--token", "a", "--scopes", ""),
+        ("--token", "a", "--kind", "shared"),
+    ):
+        done = program("secret", *wrong)
+        assert (done.code, done.out) == (2, "")
 
 
 def test_the_settings_in_force_are_printed_without_secrets(configured):

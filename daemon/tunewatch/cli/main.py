@@ -29,7 +29,7 @@ COMMANDS = {
     "redeliver": "Deliver events again: some, a range, or all that failed.",
     "plugins": "List plugins and their state; pause or resume one.",
     "config": "Print the settings in force, or the annotated example.",
-    "secret": "Make a webhook secret.",
+    "secret": "Make a webhook secret, or a token for the operator API.",
     "completion": "Print what makes a shell complete commands and options.",
     "version": "Print the version.",
 }
