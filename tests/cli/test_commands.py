@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import pwd
 import re
 import subprocess
 import tomllib
@@ -450,3 +451,16 @@ async def test_pausing_and_resuming_leave_requests_for_the_daemon(stocked):
         ("pause", {"plugin": "prometheus"}),
         ("resume", {"plugin": "prometheus"}),
     ]
+    told = stocked("audit", "-o", "json")
+    rows = [
+        (one["what"], one["about"], one["outcome"])
+        for one in json.loads(told.out)["data"]
+    ]
+    first, second = (one.id for one in taken)
+    assert rows == [
+        ("resume_plugin", "prometheus", f"asked for: request {second}"),
+        ("pause_plugin", "prometheus", f"asked for: request {first}"),
+    ]
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert f"cli:{user}@" in stocked("audit", "--what", "pause_plugin").out
+    assert "nothing was asked for" in stocked("audit", "--by", "nobody").err
