@@ -62,7 +62,8 @@ lock: $(VENV)/.dev ## resolve the dependencies anew, newest versions allowed
 
 audit: $(VENV)/.audit ## known vulnerabilities of what is locked, by an advisory database
 	@$(VENV)/audit/bin/pip-audit --disable-pip --require-hashes --strict \
-		--progress-spinner off --requirement requirements/run.txt || { \
+		--progress-spinner off --requirement requirements/run.txt \
+		--requirement requirements/image.txt || { \
 		echo "make: not audited, or not clean: the last line tells which. Without a way \
 to an advisory database nothing is known, neither good nor bad." >&2; exit 1; }
 
