@@ -4,7 +4,8 @@
 # the stamps in it that nothing changed. pip asks whatever index this machine uses.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench longevity faults image-check format lock readme clean
+.PHONY: help demo test lint bench longevity faults image-check format lock audit sbom readme
+.PHONY: clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -59,6 +60,20 @@ format: $(VENV)/.dev ## let ruff order imports and lay out the code
 lock: $(VENV)/.dev ## resolve the dependencies anew, newest versions allowed
 	.ci/lock
 
+audit: $(VENV)/.audit ## known vulnerabilities of what is locked, by an advisory database
+	@$(VENV)/audit/bin/pip-audit --disable-pip --require-hashes --strict \
+		--progress-spinner off --requirement requirements/run.txt \
+		--requirement requirements/image.txt || { \
+		echo "make: not audited, or not clean: the last line tells which. Without a way \
+to an advisory database nothing is known, neither good nor bad." >&2; exit 1; }
+
+sbom: $(VENV)/.audit ## dist/tunewatch.cdx.json: what is locked, as CycloneDX
+	@mkdir -p dist
+	@PYTHONWARNINGS=ignore $(VENV)/audit/bin/cyclonedx-py requirements \
+		--pyproject pyproject.toml --output-reproducible --output-format JSON \
+		--output-file dist/tunewatch.cdx.json requirements/run.txt
+	@echo "make: dist/tunewatch.cdx.json"
+
 readme: $(VENV)/.dev ## write what README.md and docs/reference tell of the code
 	@cd tests && ../$(BIN)/python -m support.reference_pages
 
@@ -82,6 +97,13 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run | $(BIN)/python
 	@echo "make: what its developers need, into $(VENV), from requirements/dev.txt"
 	@$(LOCKED) requirements/dev.txt
+	@touch $@
+
+$(VENV)/.audit: requirements/audit.txt | $(BIN)/python
+	@echo "make: what audits dependencies, into $(VENV)/audit, apart from them"
+	@$(BIN)/python -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install -qq --disable-pip-version-check \
+		--require-hashes --requirement requirements/audit.txt
 	@touch $@
 
 $(VENV)/.system: .ci/system-packages .ci/kubectl requirements/kubectl.txt | $(BIN)/python

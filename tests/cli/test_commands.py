@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import pwd
 import re
 import subprocess
 import tomllib
@@ -14,6 +15,7 @@ import yaml
 from support.distribution import write_package
 from support.filled_store import filling
 from support.program import Program
+from tunewatch.config import read_tokens
 from tunewatch.testing.signatures import signature_problem
 from tunewatch_plugins.webhook.signing import keyring
 
@@ -346,6 +348,27 @@ def test_a_table_on_a_terminal_is_plain_if_asked(stocked):
     assert b"\x1b" not in on_a_terminal(TERM="xterm", NO_COLOR="1")
 
 
+def test_a_token_is_shown_once_and_its_line_holds_no_secret(program):
+    done = program("secret", "--token", "grafana", "--scopes", "read")
+    token = done.out.strip()
+    line = done.err.removeprefix("for daemon.api_token_file: ").strip()
+    assert token not in line
+    assert len(base64.urlsafe_b64decode(f"{token.removeprefix('twop_')}=")) == 32
+    found = read_tokens(line).find(token)
+    assert found is not None
+    assert (found.name, found.scopes) == ("grafana", {"read"})
+    assert program("secret", "--token", "grafana").out.strip() != token
+    for wrong in (
+        ("--scopes", "read"),
+        ("--token", "a b"),
+        ("--token", "a", "--scopes", "write"),
+        ("--token", "a", "--scopes", ""),
+        ("--token", "a", "--kind", "shared"),
+    ):
+        done = program("secret", *wrong)
+        assert (done.code, done.out) == (2, "")
+
+
 def test_the_settings_in_force_are_printed_without_secrets(configured):
     done = configured("config", TUNEWATCH_DAEMON__LISTEN="127.0.0.1:1234")
     assert done.code == 0, done.err
@@ -428,3 +451,16 @@ async def test_pausing_and_resuming_leave_requests_for_the_daemon(stocked):
         ("pause", {"plugin": "prometheus"}),
         ("resume", {"plugin": "prometheus"}),
     ]
+    told = stocked("audit", "-o", "json")
+    rows = [
+        (one["what"], one["about"], one["outcome"])
+        for one in json.loads(told.out)["data"]
+    ]
+    first, second = (one.id for one in taken)
+    assert rows == [
+        ("resume_plugin", "prometheus", f"asked for: request {second}"),
+        ("pause_plugin", "prometheus", f"asked for: request {first}"),
+    ]
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert f"cli:{user}@" in stocked("audit", "--what", "pause_plugin").out
+    assert "nothing was asked for" in stocked("audit", "--by", "nobody").err

@@ -234,7 +234,7 @@ async def test_nobody_needs_to_wait_and_what_was_asked_for_can_be_taken_back(sce
     assert "redelivery 1: asked for 6 events of 3 jobs to ops" in done.err
     [listed] = await scene.data("redeliver", "--list")
     assert (listed["left"], listed["events"], listed["accepted"]) == (3, 6, 0)
-    assert re.fullmatch(r"\w+@\S+", listed["by"])
+    assert re.fullmatch(r"cli:\w+@\S+", listed["by"])
     again = await scene.cli(*range_)
     assert "all of it was asked for before" in again.err
     assert (await scene.cli("redeliver", "--cancel", "1")).code == 0
@@ -338,6 +338,12 @@ async def test_a_daemon_elsewhere_redelivers_when_it_is_asked_with_its_token(tmp
         again = await run(program, "redeliver", "--cancel", made["id"])
         assert "was over already" in again.err
         assert "cancelled by" in (await run(program, "redeliver", "--list")).out
+        told = await run(program, "audit", "--limit", "2", "-o", "json")
+        assert [one["what"] for one in json.loads(told.out)["data"]] == [
+            "cancel_redelivery",
+            "redeliver",
+        ]
+        assert "there are more: --after" in told.err
 
 
 def _bury(connection, position, count):

@@ -210,6 +210,13 @@ MISTAKES: dict[str, Mistaken] = {
         0,
         ("daemon.listen", "daemon.api_token_file"),
     ),
+    "a line of tokens without its scopes": (
+        lambda it: it.daemon.append(
+            f'api_token_file = "{file_with(it, "ops sha256:" + "0" * 64)}"'
+        ),
+        0,
+        ("daemon.api_token_file", "line 1", "NAME SCOPES sha256:HEX"),
+    ),
     "a webhook without a secret": (
         lambda it: setattr(it, "tables", webhook(secret="")),
         2,

@@ -20,6 +20,7 @@ from support.dispatching import (
     until,
 )
 from tunewatch.plugin import Reject, Retry
+from tunewatch.store.audit import Deed
 from tunewatch.store.choice import Selection
 
 
@@ -28,7 +29,7 @@ async def asked(d, gates, dispatcher=None, **selection):
     plugins = [one.instance for one in gates]
     plan = await d.store.redeliver.plan(Selection(**selection), plugins)
     assert plan.refused == ()
-    made = await d.store.redeliver.make(plan, by="me@here")
+    made = await d.store.redeliver.make(plan, deed=Deed("me@here", "redeliver"))
     if dispatcher is not None:
         dispatcher.expect_redeliveries()
     return made
@@ -272,7 +273,10 @@ async def test_a_plan_that_two_people_make_at_once_is_made_once(store_url):
             await quiet(dispatcher)
         selection = Selection(plugin="ops", since=0.0)
         plan = await d.store.redeliver.plan(selection, [ops.instance])
-        made = [await d.store.redeliver.make(plan, by="both") for _ in range(2)]
+        made = [
+            await d.store.redeliver.make(plan, deed=Deed("both", "redeliver"))
+            for _ in range(2)
+        ]
         assert made[0] is not None
         assert made[1] is None
         assert await d.one("SELECT count(*) FROM redelivery") == 1

@@ -106,8 +106,14 @@ async def test_a_plugin_is_paused_over_http_with_the_token_alone(scene):
     daemon, _, _ = scene
     path = f"{ROOT}/plugins/ops/pause"
     assert (await daemon.get(path, "POST"))[0] == 401
-    assert (await daemon.get(path, "POST", **BEARER))[0] == 202
-    assert (await daemon.logged("operator.asked"))["what"] == "pause_plugin"
+    tokens = daemon.program.directory / "operator-token"
+    named = await daemon.cli("secret", "--token", "night-shift")
+    line = named.err.removeprefix("for daemon.api_token_file: ")
+    tokens.write_text(f"{TOKEN}\n{line}")  # counts at once
+    bearer = {"Authorization": f"Bearer {named.out.strip()}"}
+    assert (await daemon.get(path, "POST", **bearer))[0] == 202
+    asked = await daemon.logged("operator.asked")
+    assert (asked["what"], asked["by"]) == ("pause_plugin", "night-shift")
 
     async def is_paused() -> bool:
         return (await daemon.part("plugins", "ops"))["state"] == "paused"
@@ -119,6 +125,12 @@ async def test_a_plugin_is_paused_over_http_with_the_token_alone(scene):
     assert "--token-file" in refused.err
     daemon.program.environ["TUNEWATCH_TOKEN"] = TOKEN
     assert (await daemon.cli("plugins", "--url", url, "resume", "ops")).code == 0
+    for where in ((), ("--url", url)):
+        told = json.loads((await daemon.cli("audit", *where, "-o", "json")).out)
+        assert [(one["by"], one["what"]) for one in told["data"]] == [
+            ("api:127.0.0.1", "resume_plugin"),
+            ("night-shift", "pause_plugin"),
+        ]
 
     async def is_up() -> bool:
         return not await is_paused()

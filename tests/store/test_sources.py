@@ -15,7 +15,10 @@ from support.stores import (
     open_desk,
     raw_job,
 )
+from tunewatch.store.audit import Deed
 from tunewatch.store.records import LeaseLost
+
+DEED = Deed("me@here", "look_at_job")
 
 
 @pytest.fixture
@@ -139,8 +142,8 @@ async def test_a_job_that_was_passed_on_is_committed_to_under_a_younger_lease(de
 
 async def test_a_request_is_taken_once_and_only_by_its_owner(desk):
     requests = desk.store.requests
-    first = await requests.add("look", desk.source.id, b"{}")
-    await requests.add("resume", None, b"{}")
+    first = await requests.add("look", desk.source.id, b"{}", deed=DEED)
+    await requests.add("resume", None, b"{}", deed=DEED)
     assert len(await requests.pending(["look", "resume"])) == 2
     assert await requests.take(desk.held, ["redeliver"]) == []
     [taken] = await requests.take(desk.held, ["look", "resume"])
@@ -148,7 +151,7 @@ async def test_a_request_is_taken_once_and_only_by_its_owner(desk):
     assert await requests.take(desk.held, ["look"]) == []
     [resume] = await requests.take(None, ["resume"])
     assert resume.source_id is None
-    third = await requests.add("look", desk.source.id, b"{}")
+    third = await requests.add("look", desk.source.id, b"{}", deed=DEED)
     assert third > resume.id
     await requests.drop(third)
     assert await requests.pending(["look"]) == []

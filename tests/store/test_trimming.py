@@ -86,3 +86,13 @@ async def test_the_record_of_a_redelivery_stays_while_anything_of_it_is_left(des
     bounds = Bounds(rows=10, log_since=None, record_since=T0 - 90 * DAY)
     assert await trim(desk.store.carrier, bounds, most=10) == 2
     assert await trim(desk.store.carrier, bounds, most=10) == 0
+
+
+async def test_the_audit_is_kept_as_long_as_other_records_while_the_log_is_busy(desk):
+    await log_calls(desk, 40, every=DAY)
+    deed = {"by": "ops", "what": "pause_plugin", "outcome": "asked for"}
+    rows = [deed | {"about": f"{n}", "at": T0 - n * DAY} for n in (200, 100, 80, 0)]
+    await desk.store.carrier.write(lambda c: c.execute(insert(schema.audit), rows))
+    bounds = Bounds(rows=10**6, log_since=T0 - 30 * DAY, record_since=T0 - 90 * DAY)
+    assert await trim(desk.store.carrier, bounds, most=1) == 9 + 2
+    assert [one.about for one in await desk.store.reads.audit.rows()] == ["0", "80"]

@@ -19,6 +19,7 @@ from support.dispatching import MESSAGE, Desk, HandClock, desk, gate
 from tunewatch.dispatch import Dispatcher, Gate
 from tunewatch.events import decode
 from tunewatch.plugin import Delivery, Reject, Retry
+from tunewatch.store.audit import Deed
 from tunewatch.store.choice import Selection
 from tunewatch.store.records import EventRef
 
@@ -132,7 +133,7 @@ class World:
         redeliver = self._desk.store.redeliver
         plugins = [one.instance for one in self._gates.values()]
         plan = await redeliver.plan(Selection(**asked), plugins)
-        await redeliver.make(plan, by="model")
+        await redeliver.make(plan, deed=Deed("model", "redeliver"))
         self._dispatcher.expect_redeliveries()
 
     async def take_back(self) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from support.operator_api import Operator, operator_api
 from tunewatch.api.operations import ACTIONS, OPERATIONS, ROOT, SPECIAL
-from tunewatch.config import Address
+from tunewatch.config import Address, Secret
+from tunewatch.config.tokens import line_of
 from tunewatch.web.failures import AT_ONCE, EACH, KNOWN, Failures
 from tunewatch.web.guard import OPEN
 
@@ -156,6 +159,89 @@ async def test_guessing_a_token_is_slowed_down_and_nobody_else_is(tmp_path):
         assert int(told.headers["Retry-After"]) >= 1
         assert (await operator.ask("//livez")).status == 200
         assert (await operator.problem("/jobs"))["status"] == 401  # it did not guess
+
+
+READER, ACTOR, WHOLE = "token-of-reader", "token-of-actor", "token-of-both"
+LINES = "\n".join(
+    (
+        line_of(READER, name="reader", scopes=frozenset({"read"})),
+        line_of(ACTOR, name="actor", scopes=frozenset({"act"})),
+        line_of(WHOLE, name="both", scopes=frozenset({"read", "act"})),
+        TOKEN,
+    )
+)
+OLD = line_of("old-token", name="old", scopes=frozenset({"read"}))
+OPENED = {READER: {"GET"}, ACTOR: {"POST"}, WHOLE: {"GET", "POST"}}
+OPENED[TOKEN] = OPENED[WHOLE]
+
+
+@pytest.mark.parametrize("token", OPENED)
+async def test_a_token_opens_what_its_scopes_say_on_every_path(tmp_path, token):
+    options = {**patient(), "token": lambda: LINES}
+    bearer = {"Authorization": f"Bearer {token}"}
+    async with served(tmp_path, address=ANYWHERE, **options) as operator:
+        for path in PATHS:
+            if path[1:] in OPEN:
+                continue
+            for method, scope in (
+                *(("GET", "read"), ("HEAD", "read"), ("POST", "act")),
+                *(("DELETE", "act"), ("OPTIONS", "act")),
+            ):
+                status = await status_of(operator, path, method, **bearer)
+                opened = OPENED[token] & {{"read": "GET", "act": "POST"}[scope]}
+                assert (status == 403) == (not opened), (method, path)
+                assert status != 401
+
+
+async def test_who_lacks_a_scope_is_told_which_and_is_no_guesser(tmp_path):
+    options = {"token": lambda: LINES}
+    reader = {"Authorization": f"Bearer {READER}"}
+    async with served(tmp_path, address=ANYWHERE, **options) as operator:
+        for _ in range(AT_ONCE + 1):
+            reply = await operator.ask("/plugins/ops/pause", "POST", **reader)
+            assert reply.status == 403
+        assert (
+            "needs a token with the scope act; reader has read" in reply.json["detail"]
+        )
+        assert 'scope="act"' in reply.headers["WWW-Authenticate"]
+        assert (await operator.ask("/jobs", **reader)).status == 200
+        assert await operator.store.requests.pending(["pause"]) == []
+
+
+async def test_on_loopback_a_token_to_read_does_nothing_either(tmp_path):
+    async with served(tmp_path, token=lambda: LINES) as operator:
+        for token, status in ((READER, 403), (ACTOR, 202)):
+            key = {"Authorization": f"Bearer {token}"}
+            reply = await operator.ask("/plugins/ops/resume", "POST", **key)
+            assert reply.status == status
+
+
+async def test_tokens_come_and_go_while_it_runs(tmp_path):
+    file = tmp_path / "tokens"
+    file.write_text(OLD)
+    options = {"address": ANYWHERE, "token": Secret.from_file(file).get}
+    with capture_logs() as log:
+        async with served(tmp_path, **options) as operator:
+            await _rotated(file.write_text, operator)
+    refused = [one for one in log if one["event"] == "token.refused"]
+    assert [one["line"] for one in refused] == [2]
+    assert "secret-slip" not in str(log)
+
+
+async def _rotated(write: Callable[[str], object], operator: Operator) -> None:
+    async def opened() -> list[bool]:
+        keys = ({"Authorization": f"Bearer {one}"} for one in ("old-token", "new"))
+        replies = [await operator.ask("/jobs", **key) for key in keys]
+        return [reply.status == 200 for reply in replies]
+
+    assert await opened() == [True, False]
+    write(f"{OLD}\nnew\n")
+    assert await opened() == [True, True]
+    write("new\nno secret-slip\n")
+    assert await opened() == [False, True]
+    write("# nobody\n")
+    told = await operator.problem("/jobs", Authorization="Bearer new")
+    assert "name a token in daemon.api_token_file" in told["detail"]
 
 
 async def test_a_token_that_is_no_text_is_only_wrong(tmp_path):

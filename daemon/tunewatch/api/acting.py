@@ -22,6 +22,7 @@ from tunewatch.api.asked_deliveries import DryRunBody, PauseBody, RedeliverBody
 from tunewatch.api.faults import Impossible, NotThere
 from tunewatch.api.stored import Stored
 from tunewatch.settings import closest
+from tunewatch.store.audit import Deed
 from tunewatch.store.choice import CannotChoose, Plan, Selection, Subscribed
 from tunewatch.store.redelivering import Redeliver
 from tunewatch.store.requests import Requests
@@ -44,22 +45,27 @@ class Acting:
         """Have a job looked at now. Raises NotThere, Ambiguous."""
         found = await self.reading.found(job_id, asked.source)
         ids = {row.name: row.id for row in await self.reading.reads.sources()}
-        return await self._add("look", {"job": job_id}, ids[found.source])
+        where = f"{found.source}/{job_id}"
+        deed = Deed(self.by, "look_at_job", where)
+        return await self._add("look", {"job": job_id}, deed, ids[found.source])
 
     async def pause(self, name: str, body: PauseBody) -> RequestAnswer:
         """Hold back deliveries to a plugin. Raises NotThere."""
         reason = {} if body.reason is None else {"reason": body.reason}
-        return await self._add("pause", {"plugin": self._known(name), **reason})
+        deed = Deed(self.by, "pause_plugin", self._known(name))
+        return await self._add("pause", {"plugin": name, **reason}, deed)
 
     async def resume(self, name: str) -> RequestAnswer:
         """Let deliveries to a plugin go on. Raises NotThere."""
-        return await self._add("resume", {"plugin": self._known(name)})
+        deed = Deed(self.by, "resume_plugin", self._known(name))
+        return await self._add("resume", {"plugin": name}, deed)
 
     async def redeliver_one(self, delivery_id: str, body: DryRunBody) -> PlanAnswer:
         """Deliver an event to a plugin again. Raises NotThere, Impossible."""
         of = await self.reading.delivery(delivery_id)
         selection = Selection(events=(of.event_id,), plugin=of.plugin)
-        return await self._redeliver(selection, dry_run=body.dry_run)
+        deed = Deed(self.by, "redeliver_delivery", delivery_id)
+        return await self._redeliver(selection, deed, dry_run=body.dry_run)
 
     async def redeliver(self, body: RedeliverBody) -> PlanAnswer:
         """Deliver events again. Raises NotThere, Impossible."""
@@ -68,7 +74,8 @@ class Acting:
         selection = Selection(**fields, until=before)
         if selection.plugin is not None:
             self._known(selection.plugin)
-        return await self._redeliver(selection, dry_run=dry_run)
+        deed = Deed(self.by, "redeliver", selection.plugin)
+        return await self._redeliver(selection, deed, dry_run=dry_run)
 
     async def cancel(self, redelivery_id: str) -> RedeliveryAnswer:
         """Take back what has not gone out of a redelivery. Raises NotThere."""
@@ -76,7 +83,9 @@ class Acting:
         await self.redelivering.cancel(found.id, by=self.by)
         return await self.reading.redelivery(redelivery_id)
 
-    async def _redeliver(self, selection: Selection, *, dry_run: bool) -> PlanAnswer:
+    async def _redeliver(
+        self, selection: Selection, deed: Deed, *, dry_run: bool
+    ) -> PlanAnswer:
         try:
             plan = await self.redelivering.plan(selection, self.plugins)
         except CannotChoose as cannot:
@@ -84,7 +93,7 @@ class Acting:
         if plan.refused and (selection.events or selection.letters):
             raise Impossible("; ".join(plan.refused))
         if not dry_run:
-            made = await self.redelivering.make(plan, by=self.by)
+            made = await self.redelivering.make(plan, deed=deed)
             return _answer(plan, made, ())
         lines = await self.redelivering.lines(plan, self.plugins, limit=SHOWN)
         return _answer(plan, None, [PlannedEvent(**one._asdict()) for one in lines])
@@ -99,9 +108,14 @@ class Acting:
         raise NotThere(f"there is no plugin {name} in the configuration; {hint}")
 
     async def _add(
-        self, kind: str, body: dict[str, str], source_id: int | None = None
+        self,
+        kind: str,
+        body: dict[str, str],
+        deed: Deed,
+        source_id: int | None = None,
     ) -> RequestAnswer:
-        made = await self.requests.add(kind, source_id, msgspec.json.encode(body))
+        encoded = msgspec.json.encode(body)
+        made = await self.requests.add(kind, source_id, encoded, deed=deed)
         return RequestAnswer(id=made, kind=kind)
 
 

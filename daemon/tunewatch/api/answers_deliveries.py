@@ -103,6 +103,24 @@ class RedeliveryList(Listed, frozen=True, kw_only=True):
     data: tuple[RedeliveryAnswer, ...]
 
 
+class AuditAnswer(Struct, frozen=True, kw_only=True):
+    """What somebody had done, through the API or by a command beside the daemon."""
+
+    object: Literal["audit"] = "audit"
+    id: int
+    at: float
+    by: str
+    what: str
+    about: str | None
+    outcome: str
+
+
+class AuditList(Listed, frozen=True, kw_only=True):
+    """What people had done, newest first."""
+
+    data: tuple[AuditAnswer, ...]
+
+
 class PlannedEvent(Struct, frozen=True, kw_only=True):
     """One event that would be delivered again."""
 

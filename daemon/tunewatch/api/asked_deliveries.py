@@ -54,6 +54,25 @@ BuriedBefore: TypeAlias = Annotated[
 OlderThan: TypeAlias = Annotated[
     Count, Meta(description="Only those older than this one: its id.")
 ]
+By: TypeAlias = Annotated[
+    Line,
+    Meta(
+        description="Only what was done by this one: a token's name, `api:` and an "
+        "address, or `cli:` and a user."
+    ),
+]
+What: TypeAlias = Annotated[
+    Line, Meta(description="Only this kind of deed, such as `pause_plugin`.")
+]
+About: TypeAlias = Annotated[
+    Line, Meta(description="Only what was done to this one, such as a plugin.")
+]
+DoneSince: TypeAlias = Annotated[
+    Count, Meta(description="Done then or later, in unix seconds.")
+]
+DoneBefore: TypeAlias = Annotated[
+    Count, Meta(description="Done earlier, in unix seconds.")
+]
 
 
 class DeliveriesAsked(Struct, frozen=True, kw_only=True):
@@ -87,6 +106,18 @@ class DeadLettersAsked(Struct, frozen=True, kw_only=True):
 class RedeliveriesAsked(Struct, frozen=True, kw_only=True):
     """About what was asked to be delivered again, newest first."""
 
+    limit: Limit = 100
+    after: OlderThan | None = None
+
+
+class AuditAsked(Struct, frozen=True, kw_only=True):
+    """About what people had done, newest first."""
+
+    by: By | None = None
+    what: What | None = None
+    about: About | None = None
+    since: DoneSince | None = None
+    before: DoneBefore | None = None
     limit: Limit = 100
     after: OlderThan | None = None
 

@@ -179,6 +179,14 @@ OPERATIONS: tuple[Operation, ...] = (
         ask=lambda reading, redelivery_id, _asked: reading.redelivery(redelivery_id),
     ),
     Operation(
+        name="list_audit",
+        path="/audit",
+        about="who had what done, newest first",
+        asked=asked_deliveries.AuditAsked,
+        answer=answers_deliveries.AuditList,
+        ask=lambda reading, _id, asked: reading.audit(asked),
+    ),
+    Operation(
         name="list_schemas",
         path="/schemas",
         about="the JSON Schema of every event type",

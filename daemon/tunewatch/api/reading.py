@@ -19,6 +19,7 @@ from tunewatch.api.answers import (
     SourceList,
 )
 from tunewatch.api.answers_deliveries import (
+    AuditList,
     DeadLetterList,
     DeliveryAnswer,
     DeliveryList,
@@ -33,6 +34,7 @@ from tunewatch.api.asked import (
     PointsAsked,
 )
 from tunewatch.api.asked_deliveries import (
+    AuditAsked,
     DeadLettersAsked,
     DeliveriesAsked,
     RedeliveriesAsked,
@@ -108,4 +110,8 @@ class Reading(Protocol):
 
     async def redelivery(self, redelivery_id: str) -> RedeliveryAnswer:
         """Return what became of a redelivery so far."""
+        ...
+
+    async def audit(self, asked: AuditAsked) -> AuditList:
+        """Return a page of what people had done, newest first."""
         ...

@@ -1,4 +1,4 @@
-"""The store as who answers: questions about deliveries and redeliveries.
+"""The store as who answers: questions about deliveries and what was asked for.
 
 Reads only.
 """
@@ -11,6 +11,8 @@ from typing import TypeVar
 import msgspec
 
 from tunewatch.api.answers_deliveries import (
+    AuditAnswer,
+    AuditList,
     DeadLetterAnswer,
     DeadLetterList,
     DeliveryAnswer,
@@ -19,6 +21,7 @@ from tunewatch.api.answers_deliveries import (
     RedeliveryList,
 )
 from tunewatch.api.asked_deliveries import (
+    AuditAsked,
     DeadLettersAsked,
     DeliveriesAsked,
     RedeliveriesAsked,
@@ -29,7 +32,9 @@ from tunewatch.store.deliveries import OUTCOMES, Attempted
 from tunewatch.store.reads import Reader
 from tunewatch.store.redelivering import Progress, Redeliver
 
-ItemT = TypeVar("ItemT", DeliveryAnswer, DeadLetterAnswer, RedeliveryAnswer)
+ItemT = TypeVar(
+    "ItemT", DeliveryAnswer, DeadLetterAnswer, RedeliveryAnswer, AuditAnswer
+)
 LARGEST = 2**62
 """Of ids."""
 
@@ -90,6 +95,21 @@ class StoredDeliveries(StoredEvents):
         found = await self._redeliver.recent(limit=asked.limit + 1, after=asked.after)
         data, following = _page([_redelivery(one) for one in found], asked.limit)
         return RedeliveryList(data=data, has_more=following is not None, next=following)
+
+    async def audit(self, asked: AuditAsked) -> AuditList:
+        """See `Reading.audit`."""
+        found = await self.reads.audit.rows(
+            by=asked.by,
+            what=asked.what,
+            about=asked.about,
+            since=asked.since,
+            until=asked.before,
+            limit=asked.limit + 1,
+            after=asked.after,
+        )
+        some = [AuditAnswer(**one._asdict()) for one in found]
+        data, following = _page(some, asked.limit)
+        return AuditList(data=data, has_more=following is not None, next=following)
 
     async def redelivery(self, redelivery_id: str) -> RedeliveryAnswer:
         """See `Reading.redelivery`."""

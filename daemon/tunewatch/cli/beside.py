@@ -6,6 +6,9 @@ but requests is written this way.
 
 from __future__ import annotations
 
+import os
+import pwd
+import socket
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
@@ -36,6 +39,15 @@ async def beside(daemon: DaemonSettings) -> AsyncIterator[Carrier]:
 
         async with postgres_carrier(daemon.state, password=password) as carrier:
             yield carrier
+
+
+def who() -> str:
+    """Return who asks, for the record: the process's user, whatever $USER says."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid-{os.getuid()}"
+    return f"cli:{user}@{socket.gethostname()}"
 
 
 def expect_plugin(settings: Settings, name: str) -> None:

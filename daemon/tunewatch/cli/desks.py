@@ -5,9 +5,7 @@ Both speak in the questions and answers of the API; neither waits for anything.
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -74,6 +72,7 @@ class _Store:
     ) -> None:
         from tunewatch.api.acting import Acting
         from tunewatch.api.stored import Stored
+        from tunewatch.cli.beside import who
         from tunewatch.clock import SystemClock
         from tunewatch.store.reads import Reader
         from tunewatch.store.redelivering import Redeliver
@@ -88,7 +87,7 @@ class _Store:
             requests=Requests(carrier, clock=SystemClock()),
             redelivering=redeliver,
             plugins=plugins,
-            by=_who(),
+            by=who(),
         )
 
     async def redeliver(self, body: RedeliverBody) -> PlanAnswer:
@@ -163,12 +162,3 @@ async def _beside(
 
 def _trouble(name: str, state: str, reason: str | None) -> str:
     return f"{name} is {state}: {reason}"
-
-
-def _who() -> str:
-    """Return who asks, for the record."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

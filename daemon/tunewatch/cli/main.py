@@ -27,9 +27,10 @@ COMMANDS = {
     "best": "Print the model of a job's best checkpoint and nothing else.",
     "deliveries": "List attempts to deliver, or dead letters.",
     "redeliver": "Deliver events again: some, a range, or all that failed.",
+    "audit": "List who had what done.",
     "plugins": "List plugins and their state; pause or resume one.",
     "config": "Print the settings in force, or the annotated example.",
-    "secret": "Make a webhook secret.",
+    "secret": "Make a webhook secret, or a token for the operator API.",
     "completion": "Print what makes a shell complete commands and options.",
     "version": "Print the version.",
 }

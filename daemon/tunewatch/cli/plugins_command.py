@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from tunewatch.api.answers import PluginList
-from tunewatch.cli.beside import beside, expect_plugin
+from tunewatch.cli.beside import beside, expect_plugin, who
 from tunewatch.cli.options import Where, output_option, where_options
 from tunewatch.cli.output import moment, print_data, print_table
 from tunewatch.cli.reading import read
@@ -127,8 +127,11 @@ def _leave(kind: str, name: str, where: Where) -> None:
 
 async def _ask(kind: str, name: str, daemon: DaemonSettings) -> None:
     from tunewatch.clock import SystemClock
+    from tunewatch.store.audit import Deed
     from tunewatch.store.requests import Requests
 
     body = msgspec.json.encode({"plugin": name})
+    deed = Deed(who(), f"{kind}_plugin", name)
     async with beside(daemon) as carrier:
-        await Requests(carrier, clock=SystemClock()).add(kind, None, body)
+        requests = Requests(carrier, clock=SystemClock())
+        await requests.add(kind, None, body, deed=deed)

@@ -28,6 +28,7 @@ from tunewatch.api.answers import (
     SourceList,
 )
 from tunewatch.api.answers_deliveries import (
+    AuditList,
     DeadLetterList,
     DeliveryAnswer,
     DeliveryList,
@@ -43,6 +44,7 @@ from tunewatch.api.asked import (
     PointsAsked,
 )
 from tunewatch.api.asked_deliveries import (
+    AuditAsked,
     DeadLettersAsked,
     DeliveriesAsked,
     RedeliveriesAsked,
@@ -141,6 +143,10 @@ class Remote:
         return await self._ask(
             "get_redelivery", RedeliveryAnswer, Nothing(), redelivery_id
         )
+
+    async def audit(self, asked: AuditAsked) -> AuditList:
+        """See `Reading.audit`."""
+        return await self._ask("list_audit", AuditList, asked)
 
     @asynccontextmanager
     async def stream(

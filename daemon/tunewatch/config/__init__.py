@@ -18,6 +18,7 @@ from tunewatch.config.models import (
 from tunewatch.config.redacted import redacted
 from tunewatch.config.same import is_same
 from tunewatch.config.schema import json_schema
+from tunewatch.config.tokens import Scope, Token, Tokens, read_tokens
 from tunewatch.config.toml_text import toml_text
 from tunewatch.settings import ConfigError, Duration, Mistake, Secret
 
@@ -31,14 +32,18 @@ __all__ = [
     "ModelOf",
     "OrganizationSettings",
     "PluginSettings",
+    "Scope",
     "Secret",
     "Settings",
     "SourceSettings",
+    "Token",
+    "Tokens",
     "annotated_example",
     "is_same",
     "json_schema",
     "load",
     "load_daemon",
+    "read_tokens",
     "redacted",
     "toml_text",
 ]

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from tunewatch.config.address import Address
 from tunewatch.config.models import DaemonSettings, PluginSettings, SourceSettings
+from tunewatch.config.tokens import read_tokens
 from tunewatch.events import JOB_STATUS_PREFIX
 from tunewatch.model import JobStatus
 from tunewatch.settings import Mistake, Place, Secret, duration_text, hint
@@ -53,6 +54,7 @@ def _of_daemon(daemon: DaemonSettings) -> Iterator[Doubt]:
                 "answers nothing there but probes, /metrics and webhooks"
             ),
         )
+    yield from _of_tokens(daemon.api_token)
     path = daemon.state.removeprefix("sqlite:///")
     if path != daemon.state and not path.startswith("/"):
         text = f"{path} lies wherever the daemon happens to be started: write "
@@ -130,6 +132,18 @@ def _odd_status(pattern: str) -> str | None:
     if word == pattern or word in known or set("*?[") & set(word):
         return None
     return f"no status is called {word!r} as far as is known; {hint(word, known)}"
+
+
+def _of_tokens(given: Secret | None) -> Iterator[Doubt]:
+    if given is None:
+        return
+    key = ("daemon", "api_token" if given.file is None else "api_token_file")
+    said = given.get()
+    tokens = read_tokens(said or "")
+    for line in tokens.bad:
+        yield key, f"line {line.number} opens nothing: wanted {line.wanted}"
+    if said is not None and not tokens.accepted and not tokens.bad:
+        yield key, "no line of it is a token: whatever needs one is closed"
 
 
 def _is_quoted(key: Secret | None) -> bool:

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from tunewatch.config.address import Address, parse_address, split_state
+from tunewatch.config.tokens import SecretTokens
 from tunewatch.events import judge
 from tunewatch.settings import (
     Duration,
@@ -72,8 +73,8 @@ class DaemonSettings(_Keys):
     )
     api_token: Secret | None = Field(
         default=None,
-        description="The token that opens the operator API off loopback; better as "
-        "api_token_file.",
+        description="The tokens that open the operator API, one a line; better as "
+        "api_token_file, with a line of `tunewatch secret --token NAME` for each.",
         examples=["api_token_file=/run/secrets/tunewatch-api-token"],
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -118,6 +119,12 @@ class DaemonSettings(_Keys):
         if data.get("password") is not None:
             raise ValueError("the password stands in state and in password: keep one")
         return {**data, "state": state, "password": Secret.of(password)}
+
+    @field_validator("api_token", mode="after")
+    @classmethod
+    def _lines(cls, given: Secret | None) -> Secret | None:
+        """Know which of its lines are secret, so that names may be read in logs."""
+        return None if given is None else SecretTokens.around(given)
 
     @field_validator("state", mode="after")
     @classmethod

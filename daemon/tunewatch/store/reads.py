@@ -23,6 +23,7 @@ from tunewatch.store import (
     told,
     windows,
 )
+from tunewatch.store.audit import Audit
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.deliveries import Deliveries
 from tunewatch.store.event_pages import EventPage, EventsWanted, page_of_events
@@ -43,12 +44,13 @@ EVERY_JOB = JobsWanted()
 class Reader:
     """Reads the committed state. Every method may raise StoreFault.
 
-    `deliveries` reads the delivery log and the dead letters.
+    `deliveries` reads the delivery log and the dead letters, `audit` who had what done.
     """
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self.deliveries = Deliveries(carrier)
+        self.audit = Audit(carrier)
 
     async def _read(
         self,

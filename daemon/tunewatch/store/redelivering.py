@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Select, func, insert, select
 
 from tunewatch.plugin import Clock
+from tunewatch.store.audit import Deed, note
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.choice import Line, Plan, Selection, Subscribed
 from tunewatch.store.choosing import choose
@@ -75,24 +76,25 @@ class Redeliver:
         read = partial(lines, stretches=plan.stretches, plugins=by_name, limit=limit)
         return await self._carrier.read(read)
 
-    async def make(self, plan: Plan, *, by: str) -> int | None:
+    async def make(self, plan: Plan, *, deed: Deed) -> int | None:
         """Ask for what was planned; return the redelivery's id.
 
         None if somebody else has asked for all of it in the meantime, or there is
-        nothing to do. `by` names who asks, for the record.
+        nothing to do: then nothing is noted.
         """
         if not plan.stretches:
             return None
         at = self._clock.now()
-        return await self._carrier.write(partial(_make, plan=plan, by=by, at=at))
+        return await self._carrier.write(partial(_make, plan=plan, deed=deed, at=at))
 
     async def cancel(self, redelivery_id: int, *, by: str) -> int:
         """Take back what has not gone out yet; return how many stretches that is.
 
-        What is just on its way still arrives.
+        What is just on its way still arrives. `by` names who asks, for the record.
         """
-        reason = f"cancelled by {by}"
-        cancelled = partial(cancel, redelivery=redelivery_id, reason=reason)
+        deed = Deed(by, "cancel_redelivery", str(redelivery_id))
+        at = self._clock.now()
+        cancelled = partial(_cancel, redelivery_id=redelivery_id, deed=deed, at=at)
         return await self._carrier.write(cancelled)
 
     async def progress(self, redelivery_id: int) -> Progress | None:
@@ -111,10 +113,10 @@ class Redeliver:
         return await self._carrier.read(partial(_progress, statement))
 
 
-def _make(connection: Connection, plan: Plan, by: str, at: float) -> int | None:
+def _make(connection: Connection, plan: Plan, deed: Deed, at: float) -> int | None:
     row = {
         "at": at,
-        "by": by,
+        "by": deed.by,
         "asked": msgspec.json.encode(plan.selection),
         "events": plan.events,
         "refused": 0,
@@ -131,9 +133,18 @@ def _make(connection: Connection, plan: Plan, by: str, at: float) -> int | None:
         batch.insert(stretch, _COLUMNS, some, conflict="ON CONFLICT DO NOTHING")
         batch.write()
     if _left(connection, made):
+        asked = f"asked for: redelivery {made} of {plan.events} events"
+        note(connection, deed, at=at, outcome=asked)
         return made
     connection.execute(redelivery.delete().where(redelivery.c.id == made))
     return None
+
+
+def _cancel(connection: Connection, redelivery_id: int, deed: Deed, at: float) -> int:
+    taken = cancel(connection, redelivery_id, reason=f"cancelled by {deed.by}")
+    if taken:
+        note(connection, deed, at=at, outcome=f"taken back: {taken} stretches")
+    return taken
 
 
 def _progress(statement: Select[Any], connection: Connection) -> list[Progress]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, literal, select
 
 from tunewatch.plugin import Clock
+from tunewatch.store.audit import Deed, note
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.leases import fence
 from tunewatch.store.records import Fence
@@ -38,15 +39,17 @@ class Requests:
         self._carrier = carrier
         self._clock = clock
 
-    async def add(self, kind: str, source_id: int | None, body: bytes) -> int:
-        """Insert a request and return its id. Raises StoreFault."""
+    async def add(
+        self, kind: str, source_id: int | None, body: bytes, *, deed: Deed
+    ) -> int:
+        """Insert a request, note whose it is, and return its id. Raises StoreFault."""
         row = {
             "kind": kind,
             "source_id": source_id,
             "body": body,
             "at": self._clock.now(),
         }
-        return await self._carrier.write(partial(_add, row=row))
+        return await self._carrier.write(partial(_add, row=row, deed=deed))
 
     async def add_once(self, kind: str, source_id: int, body: bytes) -> None:
         """Insert a request unless the same one waits already. Raises StoreFault."""
@@ -95,10 +98,11 @@ def take_within(
     return found
 
 
-def _add(connection: Connection, row: Mapping[str, object]) -> int:
+def _add(connection: Connection, row: Mapping[str, Any], deed: Deed) -> int:
     made: int = connection.execute(
         insert(request).values(row).returning(request.c.id)
     ).scalar_one()
+    note(connection, deed, at=row["at"], outcome=f"asked for: request {made}")
     return made
 
 

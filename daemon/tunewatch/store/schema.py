@@ -291,6 +291,19 @@ request = Table(  # what a person asked for; inserted anywhere, read by the owne
     sqlite_autoincrement=True,
 )
 
+audit = Table(  # what was asked to be done, written with the doing; never changed
+    "audit",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("by", Text, nullable=False),  # who
+    Column("what", Text, nullable=False),  # by the name it has in the API
+    Column("about", Text),  # the one it is about
+    Column("outcome", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("audit_by_age", audit.c.at)
+
 counter = Table(  # totals shown in /metrics: they grow in the commit
     "counter",
     metadata,

@@ -1,4 +1,4 @@
-"""Forgetting of the delivery log what is too old or too much, a little at a time.
+"""Forgetting of the delivery log and of records what is too old or too much.
 
 By age and by number of rows: whichever is reached first. Belongs to no source, so that
 whoever has the store open may do it; two who do it at once do no harm.
@@ -12,18 +12,18 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, func, select
 
 from tunewatch.store.carrier import Carrier
-from tunewatch.store.schema import attempt, redelivery, stretch
+from tunewatch.store.schema import attempt, audit, redelivery, stretch
 
 CHUNK = 1000
-"""Rows removed in one transaction, at most: nobody waits long for it."""
+"""Rows of a kind removed in one transaction, at most: nobody waits long for it."""
 
 
 class Bounds(NamedTuple):
-    """What is kept of the log and of the record of redeliveries."""
+    """What is kept of the log, and of the records of what was asked for."""
 
     rows: int  #: of the log, at most
     log_since: float | None  #: unix seconds: what is older goes; None: nothing by age
-    record_since: float | None  #: the same for redeliveries that are over
+    record_since: float | None  #: the same for redeliveries that are over, and audit
 
 
 async def trim(carrier: Carrier, bounds: Bounds, *, most: int) -> int:
@@ -41,7 +41,8 @@ async def trim(carrier: Carrier, bounds: Bounds, *, most: int) -> int:
 
 
 def _trim(connection: Connection, bounds: Bounds) -> int:
-    return _log(connection, bounds) or _record(connection, bounds)
+    # All of them each time: a log that is never done must not keep the records.
+    return sum(forget(connection, bounds) for forget in (_log, _record, _audited))
 
 
 def _log(connection: Connection, bounds: Bounds) -> int:
@@ -79,4 +80,19 @@ def _record(connection: Connection, bounds: Bounds) -> int:
     ids = list(connection.execute(old).scalars())
     if ids:
         connection.execute(delete(redelivery).where(redelivery.c.id.in_(ids)))
+    return len(ids)
+
+
+def _audited(connection: Connection, bounds: Bounds) -> int:
+    if bounds.record_since is None:
+        return 0
+    old = (
+        select(audit.c.id)
+        .where(audit.c.at < bounds.record_since)
+        .order_by(audit.c.at)
+        .limit(CHUNK)
+    )
+    ids = list(connection.execute(old).scalars())
+    if ids:
+        connection.execute(delete(audit).where(audit.c.id.in_(ids)))
     return len(ids)

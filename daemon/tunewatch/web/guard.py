@@ -1,23 +1,19 @@
-"""Who may ask what: the Host header, where a page is from, the token.
+"""Who may ask what: the Host header, where a page is from, the token and its scopes.
 
-Decides from the request alone; knows no handler.
+Decides from the request alone, and notes in it who asks; knows no handler.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import math
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from tunewatch.config import Address
+from tunewatch.config import Address, Scope, Token
+from tunewatch.web.doorkeeper import Doorkeeper, Text
 from tunewatch.web.failures import Failures
 from tunewatch.web.problems import problem
-
-Token = Callable[[], str | None]
 
 OPEN = frozenset({"/livez", "/readyz", "/metrics"})
 """Answered to anyone who can reach the port: probes and scrapes have no token."""
@@ -25,15 +21,18 @@ OPEN = frozenset({"/livez", "/readyz", "/metrics"})
 OPEN_PREFIX = "/hooks/"  #: these carry a signature of their own
 READING = ("GET", "HEAD")
 
+BY = web.RequestKey("tunewatch.by", str)
+"""Who asks, for the record: the token's name, else `api:` and the address."""
+
 
 class Guard:
     """Lets a request through, or says why not."""
 
     def __init__(
-        self, address: Address, token: Token | None, failures: Failures | None = None
+        self, address: Address, token: Text | None, failures: Failures | None = None
     ) -> None:
         self._address = address
-        self._token = token
+        self._doorkeeper = Doorkeeper(token)
         self._failures = failures or Failures()
 
     def refusal(self, request: web.Request) -> web.Response | None:
@@ -60,8 +59,8 @@ class Guard:
         return Address(name, 0).is_loopback or name == self._address.host
 
     def _without_token(self, request: web.Request) -> web.Response | None:
-        wanted = self._token() if self._token is not None else None
-        if wanted is None:
+        tokens = self._doorkeeper.tokens()
+        if not tokens.accepted:
             return problem(403, self._closed())
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -74,19 +73,21 @@ class Guard:
                 "too many wrong tokens from this address; ask again later",
                 headers={"Retry-After": str(math.ceil(wait))},
             )
-        if _is_equal(given.strip(), wanted):
-            return None
-        self._failures.note(who)
-        return _unauthorized()
+        token = tokens.find(given.strip())
+        if token is None:
+            self._failures.note(who)
+            return _unauthorized()
+        request[BY] = token.name or f"api:{who}"
+        return _out_of_scope(request, token)
 
     def _closed(self) -> str:
         if self._address.is_loopback:
             return (
-                "without a token only reading is allowed; set daemon.api_token_file to "
-                "allow the rest"
+                "without a token only reading is allowed; name one in "
+                "daemon.api_token_file to allow the rest"
             )
         return (
-            "off loopback only probes, /metrics and hooks answer; set "
+            "off loopback only probes, /metrics and hooks answer; name a token in "
             "daemon.api_token_file to open the rest"
         )
 
@@ -94,8 +95,24 @@ class Guard:
 def _unauthorized() -> web.Response:
     return problem(
         401,
-        "wanted the token of daemon.api_token_file as a bearer token",
+        "wanted a token of daemon.api_token_file as a bearer token",
         headers={"WWW-Authenticate": 'Bearer realm="tunewatch"'},
+    )
+
+
+def _out_of_scope(request: web.Request, token: Token) -> web.Response | None:
+    needed: Scope = "read" if request.method in READING else "act"
+    if needed in token.scopes:
+        return None
+    has = ",".join(sorted(token.scopes))
+    return problem(
+        403,
+        f"this needs a token with the scope {needed}; {token.name} has {has}. Scopes "
+        "are in the lines of daemon.api_token_file",
+        headers={
+            "WWW-Authenticate": 'Bearer realm="tunewatch", '
+            f'error="insufficient_scope", scope="{needed}"'
+        },
     )
 
 
@@ -121,12 +138,3 @@ def _host_name(header: str) -> str:
     if header.startswith("["):
         return header[1:].partition("]")[0]
     return header.partition(":")[0].lower().rstrip(".")
-
-
-def _is_equal(given: str, wanted: str) -> bool:
-    """Compare in a time that tells nothing, not even the length."""
-    digests = [
-        hashlib.sha256(text.encode(errors="surrogateescape")).digest()
-        for text in (given, wanted)
-    ]
-    return hmac.compare_digest(*digests)

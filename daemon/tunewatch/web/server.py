@@ -18,8 +18,9 @@ from aiohttp.http import HttpProcessingError
 
 from tunewatch.config import Address
 from tunewatch.plugin import Answer, Route
+from tunewatch.web.doorkeeper import Text
 from tunewatch.web.failures import Failures
-from tunewatch.web.guard import Guard, Token
+from tunewatch.web.guard import Guard
 from tunewatch.web.health import Health
 from tunewatch.web.hooks import PATH, Hooks, hook_handler
 from tunewatch.web.problems import problem
@@ -55,7 +56,7 @@ async def serving(
     *,
     health: Health,
     views: Sequence[Route] = (),
-    token: Token | None = None,
+    token: Text | None = None,
     api: Api | None = None,
     failures: Failures | None = None,
     hooks: Hooks | None = None,
@@ -65,8 +66,8 @@ async def serving(
     """Serve while open; yields the address it is bound to.
 
     `views` are the routes of views, looked at for each request: they may become more;
-    `token` returns the operator's token as it is now; `api` answers the operator,
-    `hooks` takes webhooks.
+    `token` returns the tokens of operators, a line each, as they are now; `api` answers
+    operators, `hooks` takes webhooks.
     `failures` counts wrong tokens; `idle` and `slowest` are limits in seconds. Raises
     CannotListen.
     """

@@ -7,7 +7,7 @@ contract later.
 
 from __future__ import annotations
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every revision there has been, oldest first."""
 HEAD = REVISIONS[-1]
 """What this version's tables are called."""

@@ -19,6 +19,7 @@ from tunewatch.api.faults import Ambiguous, Impossible, Mistaken, NotAnswered, N
 from tunewatch.api.operations import Action, Operation
 from tunewatch.api.stored import Stored
 from tunewatch.store.records import StoreFault
+from tunewatch.web.guard import BY
 from tunewatch.web.problems import problem
 from tunewatch.web.v1.conditional import has_already, tag_of, takes
 from tunewatch.web.v1.parameters import body_of, parameters
@@ -68,9 +69,11 @@ class Answering:
         if body is None:
             return problem(415, f"wanted a body of {JSON}, or none")
         about = request.match_info.get("id", "")
-        who = replace(acting, by=f"api:{request.remote}")
-        answer = await action.act(who, about, asked, body)
-        _log.info("operator.asked", what=action.name, about=about, by=request.remote)
+        by = request.get(BY, f"api:{request.remote}")
+        answer = await action.act(replace(acting, by=by), about, asked, body)
+        _log.info(
+            "operator.asked", what=action.name, about=about, by=by, at=request.remote
+        )
         # Without an id nothing was asked for: a dry run, or there is nothing to do.
         status = 200 if answer.id is None else 202
         return web.Response(

@@ -30,7 +30,8 @@ _REF = "#/components/schemas/{name}"
 _REASONS = {
     "400": "A parameter is wrong: `errors` tells each, what was wanted and found.",
     "401": "The token is missing or wrong.",
-    "403": "Not from there: the Host or Origin is another, or no token is set.",
+    "403": "Not from there (the Host or Origin is another), not with this token (it "
+    "lacks the scope), or no token is set.",
     "404": "There is no such thing, or not any more.",
     "406": "Accept refuses the only form there is.",
     "409": "It cannot be done as things are, or several sources know a job of that id: "
@@ -73,7 +74,8 @@ def document() -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The token of `daemon.api_token`.",
+                    "description": "A token of `daemon.api_token`: with the scope "
+                    "`read` for GET, `act` for POST.",
                 }
             },
         },
