@@ -388,3 +388,27 @@ async def test_a_view_hears_nothing_and_holds_up_no_mark(sqlite_url):
 async def test_the_settings_of_the_tests_refuse_what_they_do_not_know():
     with pytest.raises(ValueError, match="extra"):
         NoSettings(unknown=1)
+
+
+async def test_nothing_goes_out_while_another_replica_may_have_the_source(store_url):
+    async with desk(store_url) as d:
+        sink, ours, asked = Recorder(), [True], []
+
+        def is_ours() -> bool:
+            asked.append(ours[0])
+            return ours[0]
+
+        async with d.dispatching(
+            gate(sink, clock=d.clock), is_ours=is_ours
+        ) as dispatcher:
+            await d.tell("ftjob-1", "one")
+            await quiet(dispatcher)
+            ours[0] = False
+            await d.tell("ftjob-1", "two")
+            # As if frozen when its mark was written: it could go out, and does not.
+            await until(lambda: not asked[-1])
+            await asyncio.sleep(0.1)
+            assert sink.of_job("ftjob-1") == ["one"]
+            ours[0] = True
+            await quiet(dispatcher)
+            assert sink.of_job("ftjob-1") == ["one", "two"]
