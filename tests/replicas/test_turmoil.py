@@ -11,6 +11,8 @@ from support.watching import until
 
 TAKEN_OVER = 20.0
 """s after which the others have what a dead, frozen or cut off replica had."""
+LEASE = 12.0
+"""s after which who cannot renew sends nothing any more."""
 IN_FLIGHT = 2 * 8
 """Deliveries of one source that can be out at once."""
 
@@ -33,7 +35,7 @@ class Turmoil:
 
     async def cut(self, one):
         """Cut off from PostgreSQL until others have everything."""
-        scene = self.scene
+        scene, began = self.scene, time.monotonic()
         one.wire.cut()
         try:
             await self.taken_over("cut off", one)
@@ -43,6 +45,7 @@ class Turmoil:
                 within=30,
                 what="it does not tell of anything any more",
             )
+            assert scene.receiver.heard.get(one.name, began) - began <= LEASE
         finally:
             one.wire.mend()
         scene.receiver.life += 1

@@ -212,7 +212,8 @@ async def fleet(
                     directory / f"replica{number}",
                     state=own if through is None else through(url),
                     api_url=moving.url,
-                    hooks={name: receiver.url(name) for name in names},
+                    # So that the receiver can tell whose it is.
+                    hooks={name: f"{receiver.url(name)}?r{number}" for name in names},
                     grace=grace,
                     kind=Replica,
                 )
