@@ -18,6 +18,7 @@ from support.dispatching import (
 )
 from tunewatch.dispatch import Parcels
 from tunewatch.plugin import Derived, Reject
+from tunewatch.store.records import LeaseLost
 
 
 async def test_an_event_reaches_a_subscribed_plugin_and_the_mark_follows(store_url):
@@ -412,3 +413,23 @@ async def test_nothing_goes_out_while_another_replica_may_have_the_source(store_
             ours[0] = True
             await quiet(dispatcher)
             assert sink.of_job("ftjob-1") == ["one", "two"]
+
+
+async def test_a_lost_lease_takes_no_room_at_the_gate_of_all_sources(store_url):
+    async with desk(store_url) as d:
+        sink = Recorder()
+        ops = gate(sink, clock=d.clock, concurrency=2)
+        for number in range(3):
+            dispatcher, stop = d.dispatcher(ops), asyncio.Event()
+            with pytest.RaisesGroup(LeaseLost):
+                async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+                    tasks.create_task(dispatcher.run(stop, grace=1.0), name="old")
+                    await dispatcher.loaded.wait()
+                    await d.store.leases.release(d.fence)
+                    d.fence = await d.store.leases.acquire(d.fence.source_id)
+                    await d.tell("ftjob-1", f"{number}")
+            assert ops.state().in_flight == 0
+        async with d.dispatching(ops) as dispatcher:
+            await quiet(dispatcher)
+        # What was out when the lease went is told again.
+        assert list(dict.fromkeys(sink.of_job("ftjob-1"))) == ["0", "1", "2"]

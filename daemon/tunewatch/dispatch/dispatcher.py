@@ -225,6 +225,7 @@ class Dispatcher:
         finally:
             unlisten()
             for feed in self._feeds:
+                feed.let_go()
                 feed.gate.leave(feed.seat)
 
     async def _watch(self, stop: asyncio.Event) -> None:
