@@ -126,7 +126,7 @@ async def test_what_is_frozen_cut_off_or_killed_is_taken_over_and_does_no_harm(
 
 @pytest.mark.faults
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("times", [30, 200])
+@pytest.mark.parametrize("times", [10, 200])
 async def test_replicas_that_are_frozen_past_their_lease_do_no_harm_when_they_wake(
     staged, chance, track_record, times
 ):

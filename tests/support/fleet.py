@@ -155,6 +155,16 @@ class Fleet(Scene):
         assert code == 0, one.said()
         return took
 
+    async def all_delivered(self) -> None:
+        """See `Scene`; what is missing is told, with who has what."""
+        try:
+            await super(Fleet, self).all_delivered()
+        except AssertionError as error:
+            books = self.judge.read()
+            lanes = await self.table.fetch("SELECT * FROM lane")
+            found = self.judge.missing()[:5], books.buried, dict(await self.shares())
+            raise AssertionError(f"{error}: {found}; {lanes[:5]}") from None
+
     async def close(self) -> Books:
         """Stop all in order and return the books of a finished store."""
         await self.all_delivered()
