@@ -11,6 +11,9 @@ import pytest
 
 from support.databases import PostgresServer, postgres_server
 from support.stores import make_tables
+from support.track_record import chance, pytest_terminal_summary, seed, track_record
+
+__all__ = ["chance", "pytest_terminal_summary", "seed", "track_record"]
 
 
 @pytest.fixture(scope="session")

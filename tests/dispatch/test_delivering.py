@@ -18,6 +18,7 @@ from support.dispatching import (
 )
 from tunewatch.dispatch import Parcels
 from tunewatch.plugin import Derived, Reject
+from tunewatch.store.records import LeaseLost
 
 
 async def test_an_event_reaches_a_subscribed_plugin_and_the_mark_follows(store_url):
@@ -388,3 +389,47 @@ async def test_a_view_hears_nothing_and_holds_up_no_mark(sqlite_url):
 async def test_the_settings_of_the_tests_refuse_what_they_do_not_know():
     with pytest.raises(ValueError, match="extra"):
         NoSettings(unknown=1)
+
+
+async def test_nothing_goes_out_while_another_replica_may_have_the_source(store_url):
+    async with desk(store_url) as d:
+        sink, ours, asked = Recorder(), [True], []
+
+        def is_ours() -> bool:
+            asked.append(ours[0])
+            return ours[0]
+
+        async with d.dispatching(
+            gate(sink, clock=d.clock), is_ours=is_ours
+        ) as dispatcher:
+            await d.tell("ftjob-1", "one")
+            await quiet(dispatcher)
+            ours[0] = False
+            await d.tell("ftjob-1", "two")
+            # As if frozen when its mark was written: it could go out, and does not.
+            await until(lambda: not asked[-1])
+            await asyncio.sleep(0.1)
+            assert sink.of_job("ftjob-1") == ["one"]
+            ours[0] = True
+            await quiet(dispatcher)
+            assert sink.of_job("ftjob-1") == ["one", "two"]
+
+
+async def test_a_lost_lease_takes_no_room_at_the_gate_of_all_sources(store_url):
+    async with desk(store_url) as d:
+        sink = Recorder()
+        ops = gate(sink, clock=d.clock, concurrency=2)
+        for number in range(3):
+            dispatcher, stop = d.dispatcher(ops), asyncio.Event()
+            with pytest.RaisesGroup(LeaseLost):
+                async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+                    tasks.create_task(dispatcher.run(stop, grace=1.0), name="old")
+                    await dispatcher.loaded.wait()
+                    await d.store.leases.release(d.fence)
+                    d.fence = await d.store.leases.acquire(d.fence.source_id)
+                    await d.tell("ftjob-1", f"{number}")
+            assert ops.state().in_flight == 0
+        async with d.dispatching(ops) as dispatcher:
+            await quiet(dispatcher)
+        # What was out when the lease went is told again.
+        assert list(dict.fromkeys(sink.of_job("ftjob-1"))) == ["0", "1", "2"]

@@ -21,6 +21,17 @@ from tunewatch.events import CheckpointUnselected
 from tunewatch.model import JobStatus, Selection
 from tunewatch_plugins.prometheus import PLUGIN, Settings
 
+# Beginning and end ----------------------------------------------------------------
+
+
+async def test_a_scrape_in_the_moment_of_a_stop_is_told_to_come_again(tmp_path: Path):
+    context = lent_context(HandmadeJobs(), tmp_path)
+    async with PLUGIN.open(Settings(), context) as view:
+        (route,) = view.routes()
+        assert (await route.respond({})).status == 200
+    assert (await route.respond({})).status == 503
+
+
 # Per job --------------------------------------------------------------------------
 
 

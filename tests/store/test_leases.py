@@ -162,3 +162,51 @@ async def test_there_is_no_new_term_of_a_lease_that_was_taken_over(replicas):
     taken = await two.leases.acquire(1)
     assert await one.leases.again(old) is None
     await two.carrier.write(lambda connection: fence(connection, taken))
+
+
+async def test_free_leases_are_taken_together_and_those_held_are_left(replicas):
+    one, two = replicas
+    for number in (2, 3, 4):
+        await one.sources.contact(f"s{number}", "openai", f"realm{number}")
+    held = await one.leases.acquire(2)
+    taken = await two.leases.acquire_free([1, 2, 3, 4], most=10)
+    assert taken == [Fence(1, 1), Fence(3, 1), Fence(4, 1)]
+    assert await two.leases.acquire_free([1, 2, 3, 4], most=10) == []
+    assert await two.leases.renew(taken) == set(taken)
+    assert await one.leases.renew([held, *taken]) == {held, *taken}
+    assert two.leases.expires_in(taken[0]) == TTL
+
+
+async def test_no_more_are_taken_than_was_said(replicas):
+    one, _ = replicas
+    await one.sources.contact("s2", "openai", "realm2")
+    assert await one.leases.acquire_free([2, 1], most=1) == [Fence(2, 1)]
+
+
+async def test_a_lease_under_which_somebody_writes_is_left_for_the_next_time(replicas):
+    one, two = replicas
+    old = await one.leases.acquire(1)
+    await expire(one)
+    written = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(connection) -> None:
+        fence(connection, old)
+        loop.call_soon_threadsafe(written.set)
+        connection.execute(text("SELECT pg_sleep(0.5)"))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(one.carrier.write(slow), name="write")
+        await written.wait()
+        assert await two.leases.acquire_free([1], most=1) == []
+    assert await two.leases.acquire_free([1], most=1) == [Fence(1, old.token + 1)]
+
+
+async def test_all_that_a_process_has_is_given_back_and_nothing_of_others(replicas):
+    one, two = replicas
+    await one.sources.contact("s2", "openai", "realm2")
+    mine, theirs = await one.leases.acquire(1), await two.leases.acquire(2)
+    await one.leases.release_all()
+    assert one.leases.expires_in(mine) == 0
+    assert await two.leases.acquire(1) == Fence(1, mine.token + 1)
+    assert await two.leases.renew([theirs]) == {theirs}

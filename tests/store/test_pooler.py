@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from sqlalchemy import text
 
 from support.databases import PostgresServer
 from support.pooler import pooler
 from support.stores import checkpoint, message, open_desk, raw_job
+from tunewatch.store.postgres import CONNECTIONS
+from tunewatch.store.records import StoreUnavailable
 
 
 async def test_everything_works_without_a_session(
@@ -55,3 +58,17 @@ async def test_limits_hold_in_every_transaction_and_end_with_it(postgres_url: st
             lambda c: c.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
         )
         assert left == 0
+
+
+async def test_who_gets_no_connection_in_time_is_told_to_come_again(postgres_url: str):
+    def slow(connection) -> None:
+        connection.execute(text("SELECT pg_sleep(3.3)"))
+
+    async with open_desk(postgres_url) as desk:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(CONNECTIONS):
+                tasks.create_task(desk.store.carrier.read(slow), name=f"slow:{number}")
+            await asyncio.sleep(0.1)
+            with pytest.raises(StoreUnavailable, match="no connection was free"):
+                await desk.store.reads.jobs()
+        assert (await desk.store.reads.jobs()).rows == []

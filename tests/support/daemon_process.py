@@ -52,7 +52,7 @@ class DaemonProcess:
             f"log_format = 'json'\nshutdown_grace = '{self.grace:g}s'\n"
         )
         source = (
-            f"[sources.research]\napi_key = '{KEY}'\nbase_url = '{self.api_url}'\n"
+            f"{self.tables()}\n[source_defaults]\n"
             f"poll_interval = '{self.interval}'\nidle_interval = '200ms'\n"
             "settle_window = '1s'\nrequests_per_minute = 60000\nbackfill = 'all'\n"
         )
@@ -66,6 +66,10 @@ class DaemonProcess:
         path.write_text("\n".join((daemon, source, *hooks)))
         path.chmod(0o600)
         return path
+
+    def tables(self) -> str:
+        """Return the tables of what is polled."""
+        return f"[sources.research]\napi_key = '{KEY}'\nbase_url = '{self.api_url}'"
 
     async def spawn(self) -> asyncio.subprocess.Process:
         """Start a process and do not wait for it."""
@@ -139,9 +143,10 @@ async def daemon_process(
     api_url: str,
     hooks: Mapping[str, str],
     grace: float = 5.0,
+    kind: type[DaemonProcess] = DaemonProcess,
 ) -> AsyncIterator[DaemonProcess]:
     """Lend a daemon that is not started yet; whatever is left of it is killed."""
-    daemon = DaemonProcess(
+    daemon = kind(
         program=Program(directory),
         state=state,
         api_url=api_url,

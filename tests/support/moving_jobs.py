@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -24,6 +24,7 @@ class MovingJobs:
     chance: random.Random
     at_once: int
     speed: float  #: simulated seconds in a real one
+    projects: Sequence[str] = ("default",)
     url: str = ""
     jobs: list[ServedJob] = field(default_factory=list)
     is_closing: bool = False
@@ -32,6 +33,7 @@ class MovingJobs:
     def add(self) -> ServedJob:
         """Add a job that begins now."""
         job = self.api.add_job(
+            project=self.chance.choice(self.projects),
             steps=self.chance.randint(15, 30),
             epochs=self.chance.choice((1, 2, 3)),
             curve=self.chance.choice(("converge", "overfit", "noisy", "flat")),
@@ -66,13 +68,24 @@ class MovingJobs:
 
 @asynccontextmanager
 async def moving_jobs(
-    chance: random.Random, *, at_once: int = 8, speed: float = 25.0
+    chance: random.Random,
+    *,
+    at_once: int = 8,
+    speed: float = 25.0,
+    keys: Mapping[str, str] | None = None,
 ) -> AsyncIterator[MovingJobs]:
-    """Serve jobs that move until the block ends."""
+    """Serve jobs that move until the block ends.
+
+    With `keys`, project by key, the jobs are spread over these projects.
+    """
     # In the past, so that nothing that is served lies ahead of our own clock.
     clock = SimulatedClock(start=time.time() - _PAST, scale=0)
     api = SimulatedApi(seed=chance.randrange(2**31), clock=clock)
     moving = MovingJobs(api=api, chance=chance, at_once=at_once, speed=speed)
+    for key, project in (keys or {}).items():
+        api.add_key(key, project=project)
+    if keys:
+        moving.projects = sorted(set(keys.values()))
     for _ in range(at_once // 2):
         moving.add()
     async with api.serve() as moving.url, asyncio.TaskGroup() as tasks:

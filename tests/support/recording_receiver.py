@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -66,6 +67,8 @@ class Recording:
     misnamed: list[str] = field(default_factory=list)
     bodies: list[tuple[int, str, bytes]] | None = None
     """Every arrival with its life and plugin, if a test wants to read them."""
+    heard: dict[str, float] = field(default_factory=dict)
+    """When something came last, by what follows the `?` of a hook's address."""
     port: int = 0
 
     def url(self, plugin: str) -> str:
@@ -106,6 +109,7 @@ class Recording:
         """Note an arrival; acknowledge it a moment later, if it lives so long."""
         body = await request.read()
         plugin = request.path[1:]
+        self.heard[request.query_string] = time.monotonic()
         known = self._note(plugin, request.headers.get("webhook-id", ""), body)
         if self.slowness:
             await asyncio.sleep(self.chance.uniform(0.0, self.slowness))

@@ -78,7 +78,7 @@ class DaemonHealth:
     def polled(self) -> list[int]:
         """Return the sources that are looked at here: nobody knows of orphans' jobs."""
         lives = self.lives.sources.values()
-        return [life.row.id for life in lives if life.fence is not None]
+        return [life.row.id for life in lives if life.is_here]
 
     def _sources(self) -> Iterable[tuple[str, PartState]]:
         lives = self.lives

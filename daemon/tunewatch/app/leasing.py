@@ -7,6 +7,7 @@ the monotonic clock counted from before the renewal was sent.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -15,14 +16,20 @@ import structlog
 
 from tunewatch.clock import Clock, sleep_or
 from tunewatch.store.leases import Leases
-from tunewatch.store.records import Fence, StoreUnavailable
+from tunewatch.store.records import Fence, StoreFault, StoreUnavailable
 
-SEEK_EVERY = 2.0
-"""s between looks for free leases."""
-RENEW_EVERY = 3.9
-"""s between renewals: two looks, less what a look takes."""
-YIELDS = 0.002
-"""s, for each lease that is held, before another is taken: who holds fewer is first."""
+SEEK_EVERY = 0.3
+"""s between looks for free leases: what is handed over is taken within a second."""
+SEEK_AGAIN = 2.0
+"""s between looks while the store is away."""
+AT_ONCE = 100
+"""Leases that are taken together: what is taken first is at work when the rest is."""
+RENEW_EVERY = 4.0
+"""s between renewals."""
+YIELDS = 0.001
+"""s, for each lease that is held, before more are taken: who holds fewer is first."""
+STEP_BACK = 3.0
+"""s for which what was handed over is left to who asked for it."""
 MARGIN = 1.0
 """s before its end at which a lease counts as lost."""
 WATCH_EVERY = 0.25
@@ -33,7 +40,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """A lease as its holder sees it: `lost` is set as soon as it is not trusted."""
+    """A lease as its holder sees it.
+
+    `lost` is set as soon as it is not trusted, or another replica is to have it.
+    """
 
     fence: Fence
     lost: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,6 +63,7 @@ class Leasing:
     _renewed_at: float = 0.0
     _passing: set[int] = field(default_factory=set)  # kept for the next life here
     _kept: dict[int, Held] = field(default_factory=dict)
+    _left_until: dict[int, float] = field(default_factory=dict)
 
     async def get(self, source_id: int, makes_progress: Callable[[], bool]) -> Held:
         """Wait until the lease of a source is ours.
@@ -67,10 +78,15 @@ class Leasing:
         self._wanted[source_id] = queue
         self._is_wanted.set()
         self._progress[source_id] = makes_progress
+        held: Held | None = None
         try:
-            return await queue.get()
+            held = await queue.get()
         finally:
             self._wanted.pop(source_id, None)
+            if held is None and not queue.empty():
+                # It came while we were told not to wait any more.
+                await self.give_back(queue.get_nowait())
+        return held
 
     async def give_back(self, held: Held) -> None:
         """Release a lease, so that whoever seeks may have it at once."""
@@ -85,6 +101,25 @@ class Leasing:
                 await self.leases.release(held.fence)
         except (StoreUnavailable, TimeoutError):
             _log.info("lease.ends_by_itself", source_id=held.fence.source_id)
+        if held.fence.source_id in self._left_until:
+            until = self.clock.monotonic() + STEP_BACK
+            self._left_until[held.fence.source_id] = until
+
+    def trusts(self, fence: Fence) -> bool:
+        """Whether a lease is surely ours now, however long the process was frozen."""
+        return self.leases.expires_in(fence) > MARGIN
+
+    def wanted(self) -> list[int]:
+        """Return the sources whose leases are waited for now."""
+        now = self.clock.monotonic()
+        return [one for one in self._wanted if self._left_until.get(one, now) <= now]
+
+    def hand_over(self, source_id: int) -> None:
+        """Let go of a source in order, and leave it to others for a moment."""
+        held = self.held.get(source_id)
+        if held is not None:
+            self._left_until[source_id] = math.inf
+            held.lost.set()
 
     def pass_on(self, source_ids: Iterable[int]) -> None:
         """Keep these when they are given back: they begin anew here in a moment."""
@@ -119,9 +154,12 @@ class Leasing:
 
     async def keep(self) -> NoReturn:
         """Seek and renew for as long as the process lives. Raises StoreFault."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._seek_and_renew(), name="lease.renew")
-            tasks.create_task(self._watch(), name="lease.watch")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._seek_and_renew(), name="lease.renew")
+                tasks.create_task(self._watch(), name="lease.watch")
+        finally:
+            await self._end()
         raise AssertionError("leases are kept for as long as the process lives")
 
     async def _seek_and_renew(self) -> NoReturn:
@@ -138,7 +176,8 @@ class Leasing:
                     _log.warning("lease.store_away", reason=fault.reason)
                 is_failing = True
             self.beat = self.clock.monotonic()
-            await sleep_or(self._is_wanted, SEEK_EVERY, self.clock)
+            every = SEEK_AGAIN if is_failing else SEEK_EVERY
+            await sleep_or(self._is_wanted, every, self.clock)
 
     async def _renew_if_due(self) -> None:
         if self.clock.monotonic() - self._renewed_at < RENEW_EVERY:
@@ -159,26 +198,41 @@ class Leasing:
             self._lose(fence.source_id, "another replica has it")
 
     async def _seek(self) -> None:
-        for source_id, queue in list(self._wanted.items()):
+        while wanted := self.wanted():
             # With a hundred sources a round takes longer than a lease lasts.
             await self._renew_if_due()
-            fence = await self.leases.acquire(source_id)
-            if fence is None:
-                continue
-            if source_id not in self._wanted:  # given up meanwhile
-                await self.leases.release(fence)
-                continue
-            held = Held(fence)
-            self.held[source_id] = held
-            del self._wanted[source_id]
-            queue.put_nowait(held)
-            if self.leases.are_shared:
-                await self.clock.sleep(YIELDS * len(self.held))
+            most = AT_ONCE if self.leases.are_shared else len(wanted)
+            taken = await self.leases.acquire_free(wanted, most=most)
+            for fence in taken:
+                await self._lend(fence)
+            if len(taken) < most or not self.leases.are_shared:
+                return
+            await self.clock.sleep(YIELDS * len(self.held))
+
+    async def _lend(self, fence: Fence) -> None:
+        queue = self._wanted.pop(fence.source_id, None)
+        if queue is None:  # given up meanwhile
+            await self.leases.release(fence)
+            return
+        self._left_until.pop(fence.source_id, None)
+        held = Held(fence)
+        self.held[fence.source_id] = held
+        queue.put_nowait(held)
+
+    async def _end(self) -> None:
+        """Give back what an acquiring that was broken off may have taken."""
+        if not self.leases.are_shared:
+            return
+        try:
+            async with asyncio.timeout(MARGIN):
+                await self.leases.release_all()
+        except (StoreFault, TimeoutError):
+            _log.info("lease.ends_by_itself")
 
     async def _watch(self) -> NoReturn:
         while True:
             for source_id, held in list(self.held.items()):
-                if self.leases.expires_in(held.fence) <= MARGIN:
+                if not self.trusts(held.fence):
                     self._lose(source_id, "it could not be renewed in time")
             await self.clock.sleep(WATCH_EVERY)
 

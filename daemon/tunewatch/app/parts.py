@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from tunewatch import pace
 from tunewatch.app.leasing import Leasing
@@ -42,4 +43,5 @@ class Parts:
             observer=self.measures,
             jitter=self.jitter,
             clock_agrees=self.measures.clock_agrees,
+            is_ours=partial(self.leasing.trusts, fence),
         )

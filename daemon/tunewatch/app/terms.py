@@ -46,6 +46,11 @@ class SourceLife:
         """The source's name."""
         return self.source.name
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it surely lives here at this moment, and nowhere else."""
+        return self.fence is not None and self.parts.leasing.trusts(self.fence)
+
     def is_stuck(self) -> bool:
         """Whether its loops make no progress although nothing holds them up."""
         poller = self.poller
@@ -60,7 +65,12 @@ class SourceLife:
         held = await self.parts.leasing.get(self.row.id, lambda: not self.is_stuck())
         self.fence = held.fence
         self.parts.measures.lease_held(self.source.name, held=True)
-        _log.info("lease.held", source=self.source.name, token=held.fence.token)
+        _log.info(
+            "lease.held",
+            source=self.source.name,
+            token=held.fence.token,
+            owner=self.parts.store.leases.owner,
+        )
         try:
             await self._term(held, stop)
         finally:
@@ -96,6 +106,9 @@ class SourceLife:
                     self._poll(dispatcher, poller), name=f"poll:{name}"
                 )
                 await first_of(stop, held.lost, delivering)
+                if not self.parts.leasing.trusts(held.fence):
+                    # At once, not when all is wound down: another tells of it now.
+                    self.parts.measures.lease_held(name, held=False)
                 polling.cancel()
                 enough.set()
         except* LeaseLost as lost:

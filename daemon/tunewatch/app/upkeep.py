@@ -6,7 +6,7 @@ Each is a core loop: if it ends, so does the process.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import disk_usage
 from typing import NamedTuple, NoReturn
@@ -18,6 +18,7 @@ from tunewatch.app.conditions import Conditions
 from tunewatch.app.lives import Lives
 from tunewatch.app.orphans import OrphanLife
 from tunewatch.app.parts import Parts
+from tunewatch.app.sharing import Sharing
 from tunewatch.app.store_presence import StorePresence
 from tunewatch.app.terms import SourceLife
 from tunewatch.host import wanted_by
@@ -59,6 +60,10 @@ class Upkeep:
     presence: StorePresence
     file: Path | None  #: of an SQLite store
     requests_beat: float = 0.0  #: monotonic, of the last progress
+    sharing: Sharing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sharing = Sharing(parts=self.parts, lives=self.lives)
 
     async def serve_requests(self) -> NoReturn:
         """Take what people asked for, twice a second."""
@@ -66,6 +71,7 @@ class Upkeep:
             try:
                 await self._take_requests()
                 await self._take_looks()
+                await self.sharing.step()
                 await self.conditions.tell()
             except StoreUnavailable as fault:
                 self.presence.away(fault.reason)  # the rows wait

@@ -41,6 +41,8 @@ class Dispatcher:
 
     `loaded` is set when the marks are there: a source's first events may be committed
     from then on, not before. `idle` is set while nothing can be done but wait.
+    `is_ours` is asked before each delivery: nothing goes out for a source that another
+    replica may have by now.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Dispatcher:
         observer: Observer | None = None,
         jitter: Callable[[], float] = random.random,
         clock_agrees: Callable[[], bool] = lambda: True,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self.loaded = asyncio.Event()
         self.idle = asyncio.Event()
@@ -92,6 +95,7 @@ class Dispatcher:
         self._upkeep = Upkeep(
             ledger, fence=fence, feeds=feeds, clock=clock, clock_agrees=clock_agrees
         )
+        self._is_ours = is_ours
         self._sender: Sender
         self._is_stopping = False
         self._grace = 0.0
@@ -202,7 +206,8 @@ class Dispatcher:
         )
 
     def _send(self, flight: Flight) -> None:
-        if self._is_stopping:
+        # Its mark was written, but we may have been frozen since.
+        if self._is_stopping or not self._is_ours():
             flight.feed.put_back(flight)
         else:
             self._sender.send(flight)
@@ -220,6 +225,7 @@ class Dispatcher:
         finally:
             unlisten()
             for feed in self._feeds:
+                feed.let_go()
                 feed.gate.leave(feed.seat)
 
     async def _watch(self, stop: asyncio.Event) -> None:

@@ -120,6 +120,14 @@ class Feed:
         self.gate.withdraw(flight.permit)
         self.has_landed = True
 
+    def let_go(self) -> None:
+        """At an end: give back the room of what was picked and never went out.
+
+        The gate is that of all sources, and outlives this one's term.
+        """
+        for flight in list(self.flights.values()):
+            self.cancel(flight)
+
     def put_back(self, flight: Flight) -> None:
         """Return a delivery that cannot go out just now."""
         self.cancel(flight)

@@ -15,7 +15,8 @@ from tunewatch.events.wire import payload_of
 from tunewatch.model import Selection
 from tunewatch.plugin import Derived
 from tunewatch.store.counters import Growth
-from tunewatch.store.leases import database_clock, fence
+from tunewatch.store.lease_rows import database_clock
+from tunewatch.store.leases import fence
 from tunewatch.store.records import EventRef, Fence
 from tunewatch.store.schema import job
 from tunewatch.store.stamping import About, Draft, append, draft, sequence_after

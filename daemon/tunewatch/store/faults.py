@@ -11,6 +11,7 @@ import sqlite3
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as NoneFree
 
 from tunewatch.store.carrier import StoreAway
 from tunewatch.store.records import (
@@ -53,6 +54,8 @@ def _fault(error: BaseException | None, where: str) -> StoreFault | None:
     state = getattr(error, "sqlstate", None)
     if isinstance(state, str):
         return _of_postgres(state, where)
+    if isinstance(error, NoneFree):  # of the pool, and no TimeoutError
+        return StoreUnavailable(f"{where} is slow: no connection was free in time")
     if isinstance(error, TimeoutError):
         return StoreAway(f"{where} does not answer")
     if isinstance(error, OSError):

@@ -6,23 +6,29 @@ lease, and no clock is waited for. Knows nothing of what is done under a lease.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Double,
     bindparam,
     select,
-    text,
+    tuple_,
     update,
 )
-from sqlalchemy import literal_column as literal
 
 from tunewatch.plugin import Clock
 from tunewatch.store.carrier import Carrier
+from tunewatch.store.lease_rows import (
+    LeaseRow,
+    database_clock,
+    free_of,
+    insert,
+    rows,
+    take_free,
+)
 from tunewatch.store.records import Fence, LeaseLost
 from tunewatch.store.schema import lease, source
 from tunewatch.store.statements import Proof, execute
@@ -40,15 +46,6 @@ class Holder(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    token: int
-    is_free: bool
-
-
-class LeaseRow(NamedTuple):
-    """A lease as every replica sees it."""
-
-    source_id: int
-    owner: str
     token: int
     is_free: bool
 
@@ -112,7 +109,7 @@ class Leases:
         self, carrier: Carrier, *, owner: str, clock: Clock, ttl: float = TTL
     ) -> None:
         self._carrier = carrier
-        self._owner = owner
+        self.owner = owner
         self.clock = clock
         self.ttl = ttl
         self._trusted: dict[Fence, float] = {}
@@ -144,12 +141,35 @@ class Leases:
             self._trusted[anew] = sent + self.ttl
         return anew
 
+    async def acquire_free(
+        self, source_ids: Sequence[int], *, most: int
+    ) -> list[Fence]:
+        """Take leases that are free, so many at most, together. Raises StoreFault.
+
+        Waits for nobody: one under whose old token somebody writes is left for the next
+        time.
+        """
+        free = await self._carrier.read(partial(free_of, among=source_ids))
+        if not free:
+            return []  # asked all the time: no write for nothing
+        sent = self.clock.monotonic()
+        taken = await self._carrier.write(
+            partial(take_free, source_ids=free[:most], owner=self.owner, ttl=self.ttl),
+            beside=True,
+        )
+        for held in taken:
+            self._trusted[held] = sent + self.ttl
+        return taken
+
     async def renew(self, fences: Iterable[Fence]) -> set[Fence]:
         """Renew leases; return those that are still ours. Raises StoreFault."""
         mine = sorted(fences)
         sent = self.clock.monotonic()
-        run = self._carrier.read if self._lasts else self._carrier.write
-        kept = await run(partial(self._prolong, mine=mine))
+        prolong = partial(self._prolong, mine=mine)
+        if self._lasts:
+            kept = await self._carrier.read(prolong)
+        else:
+            kept = await self._carrier.write(prolong, beside=True)
         for held in mine:
             if held in kept:
                 self._trusted[held] = sent + self.ttl
@@ -160,11 +180,19 @@ class Leases:
     async def release(self, held: Fence) -> None:
         """Give a lease back: whoever seeks may have it at once. Raises StoreFault."""
         self._trusted.pop(held, None)
-        await self._carrier.write(partial(_free, held=held))
+        await self._carrier.write(partial(_free, held=held), beside=True)
+
+    async def release_all(self) -> None:
+        """Give back whatever this process has, also what it does not know of.
+
+        Such as what a cancelled `acquire` took all the same. Raises StoreFault.
+        """
+        self._trusted.clear()
+        await self._carrier.write(partial(_free_all, owner=self.owner), beside=True)
 
     async def rows(self) -> list[LeaseRow]:
         """Return all leases there have been, by source. Raises StoreFault."""
-        return await self._carrier.read(_rows)
+        return await self._carrier.read(rows)
 
     def expires_in(self, held: Fence) -> float:
         """Return the seconds for which a lease is surely ours.
@@ -204,7 +232,7 @@ class Leases:
 
     def _take(self, connection: Connection, *, source_id: int) -> Fence | None:
         now = database_clock(connection)
-        _insert(connection, source_id)
+        insert(connection, source_id)
         # Waits until the last write under the old token has ended; looks again then.
         seen = self._see(connection, source_id=source_id, lock=True)
         if seen is None or not seen.is_free:
@@ -213,7 +241,7 @@ class Leases:
         connection.execute(
             update(lease)
             .where(lease.c.source_id == source_id)
-            .values(owner=self._owner, token=token, expires_at=now + self.ttl)
+            .values(owner=self.owner, token=token, expires_at=now + self.ttl)
         )
         return Fence(source_id, token)
 
@@ -229,43 +257,28 @@ class Leases:
 
     def _prolong(self, connection: Connection, *, mine: list[Fence]) -> set[Fence]:
         if self._lasts:
-            kept = {(row.source_id, row.token) for row in _rows(connection)}
+            kept = {(row.source_id, row.token) for row in rows(connection)}
             return {held for held in mine if held in kept}
-        prolong = update(lease).values(expires_at=database_clock(connection) + self.ttl)
-        return {
-            held
-            for held in mine
-            if connection.execute(prolong.where(*_is(held))).rowcount
-        }
-
-
-def database_clock(connection: Connection) -> ColumnElement[float]:
-    """Return the expression for unix seconds by the database's clock."""
-    if connection.dialect.name == "sqlite":
-        return literal("((julianday('now') - 2440587.5) * 86400.0)", Double)
-    return literal("extract(epoch from clock_timestamp())::double precision", Double)
+        prolong = (
+            update(lease)
+            .values(expires_at=database_clock(connection) + self.ttl)
+            .where(tuple_(lease.c.source_id, lease.c.token).in_(mine))
+            .returning(lease.c.source_id, lease.c.token)
+        )
+        return {Fence(*row) for row in connection.execute(prolong)}
 
 
 def _is(held: Fence) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return lease.c.source_id == held.source_id, lease.c.token == held.token
 
 
-def _insert(connection: Connection, source_id: int) -> None:
-    connection.execute(
-        text(
-            "INSERT INTO lease (source_id, owner, token, expires_at) "
-            "VALUES (:id, '', 0, 0) ON CONFLICT DO NOTHING"
-        ),
-        {"id": source_id},
-    )
-
-
 def _free(connection: Connection, *, held: Fence) -> None:
     connection.execute(update(lease).where(*_is(held)).values(expires_at=0.0))
 
 
-def _rows(connection: Connection) -> list[LeaseRow]:
-    is_free: Any = (lease.c.expires_at <= database_clock(connection)).label("is_free")
-    statement = select(lease.c.source_id, lease.c.owner, lease.c.token, is_free)
-    rows = connection.execute(statement.order_by(lease.c.source_id))
-    return [LeaseRow(*row) for row in rows]
+def _free_all(connection: Connection, *, owner: str) -> None:
+    connection.execute(
+        update(lease)
+        .where(lease.c.owner == owner, lease.c.expires_at > 0.0)
+        .values(expires_at=0.0)
+    )

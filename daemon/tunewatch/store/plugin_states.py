@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, select
 
 from tunewatch.plugin import Clock
 from tunewatch.store.carrier import Carrier
-from tunewatch.store.leases import database_clock
+from tunewatch.store.lease_rows import database_clock
 from tunewatch.store.schema import lease, plugin, plugin_state
 from tunewatch.store.statements import Batch, Row
 

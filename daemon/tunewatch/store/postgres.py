@@ -147,6 +147,12 @@ async def _roll_back(connection: AsyncConnection) -> None:
 
 
 async def _throw_away(connection: AsyncConnection) -> None:
+    if not connection.invalidated:
+        # At once: SQLAlchemy would wait for a farewell that nobody may hear, in a task
+        # whose end nobody looks at if we are cancelled meanwhile.
+        raw = await connection.get_raw_connection()
+        if isinstance(raw.driver_connection, asyncpg.Connection):
+            raw.driver_connection.terminate()
     await connection.invalidate()
     await connection.close()
 

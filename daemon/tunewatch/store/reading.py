@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 from tunewatch.store.address import Password, postgres, revision, sqlite_path
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.files import holder
-from tunewatch.store.leases import database_clock
+from tunewatch.store.lease_rows import database_clock
 from tunewatch.store.migrations import HEAD
 from tunewatch.store.reads import Reader
 from tunewatch.store.records import StoreUnusable

@@ -30,6 +30,7 @@ _PATIENCE = 8.0
 """Seconds to read the state: Prometheus itself gives up after 10."""
 
 _EOF = b"# EOF\n"
+_STOPPING = Answer(body=b"it is stopping\n", content_type="text/plain", status=503)
 
 
 class _Unreadable(Exception):
@@ -52,6 +53,7 @@ class Metrics:
         self._turn = asyncio.Lock()
         self._trouble: str | None = None
         self._taken: set[str] = set()
+        self._is_closed = False
 
     def routes(self) -> Iterable[Route]:
         """Return the one path it answers."""
@@ -65,6 +67,8 @@ class Metrics:
         """
         asked = wanted(headers)
         async with self._turn:
+            if self._is_closed:
+                return _STOPPING
             own = await self._in_thread(self._daemons_own, asked)
             body = await self._written(asked, names_in(own))
             end = own + _EOF if asked.is_openmetrics else own
@@ -75,6 +79,11 @@ class Metrics:
             content_type=asked.content_type,
             headers={"Vary": "Accept, Accept-Encoding", **encoding},
         )
+
+    async def close(self) -> None:
+        """Let an answer that was begun be finished; begin none any more."""
+        async with self._turn:
+            self._is_closed = True
 
     async def _in_thread(
         self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -174,9 +183,11 @@ async def open_view(settings: Settings, context: Context) -> AsyncIterator[View]
     for key, label in settings.renamed_labels:
         context.log.warning("metadata_label.renamed", key=key, label=label)
     thread = ThreadPoolExecutor(1, "metrics")
+    metrics = Metrics(settings, context, thread)
     try:
-        yield Metrics(settings, context, thread)
+        yield metrics
     finally:
+        await metrics.close()
         await asyncio.to_thread(thread.shutdown)
 
 

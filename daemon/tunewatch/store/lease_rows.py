@@ -1,0 +1,84 @@
+"""Leases as rows: how they are seen, and how many that are free are taken at once.
+
+Whether one has run out is said by the database's clock. On SQLite none is waited for:
+whoever has the file has them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Double, select, text, update
+from sqlalchemy import literal_column as literal
+
+from tunewatch.store.records import Fence
+from tunewatch.store.schema import lease
+
+
+class LeaseRow(NamedTuple):
+    """A lease as every replica sees it."""
+
+    source_id: int
+    owner: str
+    token: int
+    is_free: bool
+
+
+def database_clock(connection: Connection) -> ColumnElement[float]:
+    """Return the expression for unix seconds by the database's clock."""
+    if connection.dialect.name == "sqlite":
+        return literal("((julianday('now') - 2440587.5) * 86400.0)", Double)
+    return literal("extract(epoch from clock_timestamp())::double precision", Double)
+
+
+def rows(connection: Connection) -> list[LeaseRow]:
+    """Return all leases there have been, by source."""
+    is_free: Any = (lease.c.expires_at <= database_clock(connection)).label("is_free")
+    statement = select(lease.c.source_id, lease.c.owner, lease.c.token, is_free)
+    found = connection.execute(statement.order_by(lease.c.source_id))
+    return [LeaseRow(*row) for row in found]
+
+
+def insert(connection: Connection, *source_ids: int) -> None:
+    """Make the rows of sources that have none, free."""
+    values = ", ".join(f"({source_id:d}, '', 0, 0)" for source_id in source_ids)
+    connection.execute(
+        text(
+            "INSERT INTO lease (source_id, owner, token, expires_at) "  # noqa: S608
+            f"VALUES {values} ON CONFLICT DO NOTHING"  # numbers of our own
+        )
+    )
+
+
+def free_of(connection: Connection, *, among: Sequence[int]) -> list[int]:
+    """Return those of some sources whose lease is free."""
+    if connection.dialect.name == "sqlite":
+        return list(among)
+    is_held = lease.c.expires_at > database_clock(connection)
+    held = set(connection.scalars(select(lease.c.source_id).where(is_held)))
+    return [source_id for source_id in among if source_id not in held]
+
+
+def take_free(
+    connection: Connection, *, source_ids: Sequence[int], owner: str, ttl: float
+) -> list[Fence]:
+    """Take those of some leases that are free and that nobody writes under."""
+    now = database_clock(connection)
+    insert(connection, *sorted(source_ids))
+    statement = (
+        select(lease.c.source_id, lease.c.token)
+        .where(lease.c.source_id.in_(source_ids))
+        .order_by(lease.c.source_id)
+    )
+    if connection.dialect.name != "sqlite":
+        statement = statement.where(lease.c.expires_at <= now)
+        statement = statement.with_for_update(skip_locked=True)
+    free = connection.execute(statement).all()
+    if free:
+        connection.execute(
+            update(lease)
+            .where(lease.c.source_id.in_([row.source_id for row in free]))
+            .values(owner=owner, token=lease.c.token + 1, expires_at=now + ttl)
+        )
+    return [Fence(row.source_id, row.token + 1) for row in free]

@@ -1,0 +1,83 @@
+"""Leases as a process holds them: sought together, handed over, given back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from support.watching import until
+from tunewatch.app.leasing import Leasing
+from tunewatch.clock import FastClock
+from tunewatch.store.leases import TTL
+from tunewatch.store.opening import Store, open_store
+
+
+@pytest.fixture
+async def replicas(postgres_url: str) -> AsyncIterator[tuple[Store, Store]]:
+    clock = FastClock(1.0)
+    async with (
+        open_store(postgres_url, clock=clock, owner="one") as one,
+        open_store(postgres_url, clock=clock, owner="two") as two,
+    ):
+        for number in range(1, 4):
+            await one.sources.contact(f"s{number}", "openai", f"realm{number}")
+        yield one, two
+
+
+@asynccontextmanager
+async def keeping(store: Store) -> AsyncIterator[Leasing]:
+    """Seek and renew until the block ends."""
+    leasing = Leasing(leases=store.leases, clock=store.leases.clock)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(leasing.keep(), name="keep")
+        try:
+            yield leasing
+        finally:
+            task.cancel()
+
+
+async def get(leasing: Leasing, source_id: int):
+    async with asyncio.timeout(TTL):
+        return await leasing.get(source_id, lambda: True)
+
+
+async def test_what_is_handed_over_is_left_to_others_first(replicas):
+    one, two = replicas
+    async with keeping(one) as mine, keeping(two) as theirs:
+        held = await get(mine, 1)
+        async with asyncio.TaskGroup() as tasks:
+            other = tasks.create_task(get(theirs, 1), name="other")
+            await asyncio.sleep(0.5)
+            assert not other.done()
+            mine.hand_over(1)
+            assert held.lost.is_set()
+            assert mine.trusts(held.fence), "until it is given back it is ours"
+            await mine.give_back(held)
+            again = tasks.create_task(get(mine, 1), name="again")
+            await asyncio.wait([other, again], return_when=asyncio.FIRST_COMPLETED)
+            assert other.done()
+            assert not again.done()
+            await theirs.give_back(await other)
+        assert mine.trusts((await again).fence)
+
+
+async def test_nothing_is_kept_for_who_does_not_wait_any_more(replicas):
+    one, two = replicas
+    async with keeping(one) as mine:
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(mine.get(1, lambda: True), name="waiting")
+            await until(lambda: mine.held, every=0.0)
+            waiting.cancel()
+        assert mine.held == {}
+        assert await two.leases.acquire(1) is not None
+
+
+async def test_at_its_end_a_process_gives_back_what_it_has(replicas):
+    one, two = replicas
+    async with keeping(one) as mine:
+        for number in (1, 2):
+            await get(mine, number)
+    assert [row.is_free for row in await two.leases.rows()] == [True, True]

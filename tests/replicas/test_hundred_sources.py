@@ -1,0 +1,73 @@
+"""A hundred sources go from one replica to another: by SIGTERM, and by kill -9."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+SOURCES = 100
+TAKEN_OVER = 20.0
+"""s after kill -9: the lease, and taking."""
+HANDED_OVER = 1.0
+"""s after SIGTERM, where no call is out, on a machine that does nothing else."""
+LOADED = 10.0
+"""The same on one that runs all other tests meanwhile."""
+
+
+async def moved(staged, *, times):
+    """Let all sources go to and fro; return the seconds by SIGTERM and by kill -9."""
+    handed, taken = [], []
+    async with staged(replicas=2, sources=SOURCES, at_once=0, every="2s") as scene:
+        one, two = scene.replicas
+        await scene.begin(one)
+        await scene.all_held_by(one)
+        for _ in range(times):
+            # Before the new one asks for its share.
+            await scene.begin(two)
+            handed.append(await scene.end(one))
+            await scene.begin(one)
+            await scene.kill_one(two)
+            taken.append(await scene.all_held_by(one))
+        await asyncio.sleep(1.0)
+        assert scene.holdings.told_twice() == []
+        code, _ = await one.stop()
+        assert code == 0, one.said()
+    return handed, taken
+
+
+@pytest.mark.timeout(300)
+async def test_a_hundred_sources_are_handed_over_and_taken_over(staged, track_record):
+    began = time.monotonic()
+    handed, taken = await moved(staged, times=1)
+    track_record(
+        "100 sources",
+        runs=1,
+        seconds=f"{time.monotonic() - began:.0f}; {figures(handed, taken)}",
+    )
+    assert max(taken) <= TAKEN_OVER
+    assert max(handed) <= LOADED
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+async def test_a_hundred_sources_are_handed_over_within_a_second_each_time(
+    staged, track_record
+):
+    began = time.monotonic()
+    handed, taken = await moved(staged, times=10)
+    track_record(
+        "100 sources, to and fro",
+        runs=10,
+        seconds=f"{time.monotonic() - began:.0f}; {figures(handed, taken)}",
+    )
+    assert max(taken) <= TAKEN_OVER
+    assert max(handed) <= HANDED_OVER
+
+
+def figures(handed, taken):
+    return (
+        f"SIGTERM: {', '.join(f'{took:.2f}' for took in handed)};"
+        f" kill -9: {', '.join(f'{took:.1f}' for took in taken)}"
+    )

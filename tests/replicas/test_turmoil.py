@@ -1,0 +1,186 @@
+"""Replicas that are frozen, cut off, killed and rolled, while jobs move."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from support.watching import until
+
+TAKEN_OVER = 20.0
+"""s after which the others have what a dead, frozen or cut off replica had."""
+LEASE = 12.0
+"""s after which who cannot renew sends nothing any more."""
+IN_FLIGHT = 2 * 8
+"""Deliveries of one source that can be out at once."""
+
+
+class Turmoil:
+    """What goes wrong with a fleet, and how long the others took each time."""
+
+    def __init__(self, scene, chance):
+        self.scene = scene
+        self.chance = chance
+        self.took = {}
+
+    async def freeze(self, one):
+        """Stop it past its lease, and let it go on when others have everything."""
+        self.scene.freeze(one)
+        await self.taken_over("frozen", one)
+        # A wake in the middle of what others do, at any moment of it.
+        await asyncio.sleep(self.chance.uniform(0.0, 1.0))
+        self.scene.thaw(one)
+
+    async def cut(self, one):
+        """Cut off from PostgreSQL until others have everything."""
+        scene, began = self.scene, time.monotonic()
+        one.wire.cut()
+        try:
+            await self.taken_over("cut off", one)
+            # Its lease is over: it has nothing to tell of and nothing to send.
+            await until(
+                lambda: not scene.holdings.now(one.name),
+                within=30,
+                what="it does not tell of anything any more",
+            )
+            assert scene.receiver.heard.get(one.name, began) - began <= LEASE
+        finally:
+            one.wire.mend()
+        scene.receiver.life += 1
+
+    async def kill(self, one):
+        await self.scene.kill_one(one)
+        await self.taken_over("killed", one)
+        await self.scene.begin(one)
+
+    async def roll(self, one):
+        took = await self.scene.end(one)
+        self.took.setdefault("handed over", []).append(took)
+        await self.scene.begin(one)
+
+    async def taken_over(self, how, *ones):
+        """Wait until those that can have all that these had."""
+        alive = [one for one in self.scene.others(*ones) if not one.is_frozen]
+        took = await self.scene.all_held_by(*alive)
+        self.took.setdefault(how, []).append(took)
+
+    def told(self):
+        return ", ".join(
+            f"{how} {len(took)} times: {max(took):.1f} s at most"
+            for how, took in self.took.items()
+        )
+
+    async def any_of(self, *faults):
+        """Let one thing go wrong with one replica, and share evenly again."""
+        await self.chance.choice(faults)(self.chance.choice(self.scene.replicas))
+        if self.chance.random() < 0.5:
+            await self.scene.shared_evenly()
+
+    @property
+    def runs(self):
+        return sum(len(took) for took in self.took.values())
+
+    async def judged(self, fault, track_record, began):
+        """Play it out, and let the judge decide."""
+        scene = self.scene
+        await scene.play_out()
+        await scene.shared_evenly()
+        books = await scene.close()
+        track_record(
+            fault,
+            **scene.figures(books)
+            | {"runs": self.runs, "repeated": scene.receiver.repeats.total()},
+            seconds=f"{time.monotonic() - began:.0f}; {self.told()}",
+        )
+        scene.acquit(books)
+        late = {
+            how: max(took)
+            for how, took in self.took.items()
+            if how != "handed over" and max(took) > TAKEN_OVER
+        }
+        assert late == {}
+        # Two sinks with eight at once each, of every source there is.
+        most = max(scene.receiver.repeats.values(), default=0)
+        assert most <= IN_FLIGHT * len(scene.replicas[0].sources)
+
+
+@pytest.mark.timeout(300)
+async def test_what_is_frozen_or_killed_is_taken_over_and_does_no_harm(
+    staged, chance, track_record
+):
+    began = time.monotonic()
+    async with staged() as scene:
+        turmoil = Turmoil(scene, chance)
+        _, second, third = scene.replicas
+        await scene.begin()
+        await scene.shared_evenly()
+        await turmoil.freeze(second)
+        await scene.shared_evenly()
+        await turmoil.kill(third)
+        await turmoil.judged("3 replicas: frozen, killed", track_record, began)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(4 * 3600)
+async def test_what_is_cut_off_from_the_database_is_taken_over_and_does_no_harm(
+    staged, chance, track_record
+):
+    began = time.monotonic()
+    async with staged() as scene:
+        turmoil = Turmoil(scene, chance)
+        await scene.begin()
+        for _ in range(100):
+            await scene.shared_evenly()
+            await turmoil.any_of(turmoil.cut)
+        await turmoil.judged("3 replicas: cut off", track_record, began)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize("times", [10, 200])
+async def test_replicas_that_are_frozen_past_their_lease_do_no_harm_when_they_wake(
+    staged, chance, track_record, times
+):
+    began = time.monotonic()
+    async with staged() as scene:
+        turmoil = Turmoil(scene, chance)
+        await scene.begin()
+        await scene.shared_evenly()
+        for _ in range(times):
+            await turmoil.any_of(turmoil.freeze)
+        await turmoil.judged("3 replicas: SIGSTOP, SIGCONT", track_record, began)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(2 * 3600)
+@pytest.mark.parametrize("minutes", [10, 60])
+async def test_three_replicas_survive_an_hour_of_mixed_faults(
+    staged, chance, track_record, minutes
+):
+    began = time.monotonic()
+    async with staged() as scene:
+        turmoil = Turmoil(scene, chance)
+        await scene.begin()
+        while time.monotonic() < began + 60 * minutes:
+            await turmoil.any_of(
+                turmoil.freeze, turmoil.cut, turmoil.kill, turmoil.roll
+            )
+        await turmoil.judged("3 replicas: mixed faults", track_record, began)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(2 * 3600)
+async def test_fifty_rolling_restarts_under_load_lose_and_repeat_nothing(
+    staged, chance, track_record
+):
+    began = time.monotonic()
+    async with staged() as scene:
+        turmoil = Turmoil(scene, chance)
+        await scene.begin()
+        for _ in range(50):
+            for one in scene.replicas:
+                await turmoil.roll(one)
+        await turmoil.judged("3 replicas: rolled", track_record, began)
+    assert scene.receiver.repeats.total() == 0
