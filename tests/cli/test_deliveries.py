@@ -1,4 +1,4 @@
-"""`deliveries` and `redeliver` beside a dispatcher that runs, on both engines."""
+"""`deliveries` and `redeliver` beside a dispatcher that runs."""
 
 from __future__ import annotations
 

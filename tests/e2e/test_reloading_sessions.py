@@ -106,6 +106,7 @@ async def test_a_session_at_a_broker_outlives_what_is_not_its_own(
     assert run == job
 
 
+@pytest.mark.faults
 async def test_a_run_at_wandb_is_whole_over_reloads(program, api):
     job = begin(api)
     server = WandbServer()

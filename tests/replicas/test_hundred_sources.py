@@ -37,6 +37,7 @@ async def moved(staged, *, times):
     return handed, taken
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(300)
 async def test_a_hundred_sources_are_handed_over_and_taken_over(staged, track_record):
     began = time.monotonic()

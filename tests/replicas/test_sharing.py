@@ -9,6 +9,7 @@ import pytest
 from support.pgbouncer import SESSIONS, pgbouncer
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(300)
 async def test_three_replicas_behind_a_pgbouncer_share_and_roll_and_lose_nothing(
     staged, postgres, postgres_url, track_record

@@ -106,6 +106,7 @@ class Turmoil:
         assert most <= IN_FLIGHT * len(scene.replicas[0].sources)
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(300)
 async def test_what_is_frozen_or_killed_is_taken_over_and_does_no_harm(
     staged, chance, track_record

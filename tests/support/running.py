@@ -180,5 +180,6 @@ def configure(program: Program, text: str, *, state: str | None = None) -> Path:
     path = program.directory / "tunewatch.toml"
     head = f'[daemon]\nstate = "{kept}"\nlog_level = "debug"\nshutdown_grace = "2s"\n'
     path.write_text(head + text)
+    path.chmod(0o600)  # there are keys in it
     program.environ["TUNEWATCH_CONFIG"] = str(path)
     return path

@@ -64,14 +64,22 @@ def _receive(listening: socket.socket, context: ssl.SSLContext, strict: Strict) 
 def _answer(opened: ssl.SSLSocket, strict: Strict) -> None:
     read = b""
     while b"\r\n\r\n" not in read:
-        read += opened.recv(65_536)
+        read += _more(opened)
     length = int(read.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
     body = read.partition(b"\r\n\r\n")[2]
     while len(body) < length:
-        body += opened.recv(65_536)
+        body += _more(opened)
     shown: dict[str, Any] = opened.getpeercert() or {}
     strict.visitors.append(shown["subject"][0][0][1])
     opened.sendall(_ANSWER)
+
+
+def _more(opened: ssl.SSLSocket) -> bytes:
+    """Return what comes next. Raises OSError if the other side has gone."""
+    chunk = opened.recv(65_536)
+    if not chunk:
+        raise ConnectionResetError("it went away before it had asked")
+    return chunk
 
 
 def _linger(opened: ssl.SSLSocket) -> None:
