@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from msgspec.structs import replace
 
 from tunewatch.api.answers_deliveries import AuditAnswer
-from tunewatch.api.asked import MOST
 from tunewatch.api.asked_deliveries import AuditAsked
 from tunewatch.api.reading import Reading
 from tunewatch.cli.options import Moment, Where, output_option, where_options
 from tunewatch.cli.output import moment, print_data, print_table
-from tunewatch.cli.reading import read
+from tunewatch.cli.reading import gathered, read
 
 COLUMNS = ("id", "at", "by", "what", "about", "outcome")
 
@@ -43,7 +41,7 @@ def command(
         before=None if until is None else int(until),
         **wanted,
     )
-    found, has_more = read(where, lambda reading: _pages(reading, asked, limit))
+    found, has_more = read(where, lambda reading: _rows(reading, asked, limit))
     if form == "table":
         print_table(
             COLUMNS,
@@ -61,15 +59,9 @@ def command(
         click.echo("nothing was asked for", err=True)
 
 
-async def _pages(
+async def _rows(
     reading: Reading, asked: AuditAsked, most: int
 ) -> tuple[list[AuditAnswer], bool]:
     """Return up to so many rows, and whether there are more."""
-    found: list[AuditAnswer] = []
-    while True:
-        some = min(most - len(found), MOST)
-        page = await reading.audit(replace(asked, limit=some))
-        found += page.data
-        if page.next is None or len(found) == most:
-            return found, page.has_more
-        asked = replace(asked, after=int(page.next))
+    found, last = await gathered(reading.audit, asked, most)
+    return found, last.has_more

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeVar, get_args
 
 import click
-from msgspec.structs import replace
 
 from tunewatch.api.answers_deliveries import (
     DeadLetterAnswer,
@@ -15,7 +15,7 @@ from tunewatch.api.answers_deliveries import (
     DeliveryAnswer,
     DeliveryList,
 )
-from tunewatch.api.asked import MOST, OneJobAsked
+from tunewatch.api.asked import OneJobAsked
 from tunewatch.api.asked_deliveries import DeadLettersAsked, DeliveriesAsked, Outcome
 from tunewatch.api.faults import Ambiguous
 from tunewatch.api.reading import Reading
@@ -27,7 +27,7 @@ from tunewatch.cli.options import (
     where_options,
 )
 from tunewatch.cli.output import Cell, moment, print_data, print_table
-from tunewatch.cli.reading import read
+from tunewatch.cli.reading import gathered, read
 
 AskedT = TypeVar("AskedT", DeliveriesAsked, DeadLettersAsked)
 ATTEMPTS = (
@@ -123,17 +123,10 @@ def _read(
     """Return up to so many, page by page; names that there are not raise Quit."""
 
     async def pages(reading: Reading) -> _Found:
-        question, items = asked, list[Any]()
-        while True:
-            some = min(most - len(items), MOST)
-            page = await ask(reading, replace(question, limit=some))
-            items += page.data
-            if page.next is None or len(items) == most:
-                break
-            question = replace(question, after=int(page.next))
+        items, last = await gathered(partial(ask, reading), asked, most)
         if not items:
             await _expect_names(reading, where, asked)
-        return _Found(items, page.has_more)
+        return _Found(items, last.has_more)
 
     return read(where, pages)
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from tunewatch.api.answers import JobAnswer
@@ -21,6 +22,24 @@ from tunewatch.cli.options import Where
 from tunewatch.settings import hint
 
 T = TypeVar("T")
+AskedT = TypeVar("AskedT", bound=Struct)
+
+
+class Page(Protocol):
+    """A page of an answer, see `answers.Listed`."""
+
+    @property
+    def data(self) -> Sequence[Any]:
+        """Its items."""
+        ...
+
+    @property
+    def next(self) -> str | None:
+        """Where to go on, None at the end."""
+        ...
+
+
+PageT = TypeVar("PageT", bound=Page)
 
 
 def read(where: Where, ask: Callable[[Reading], Awaitable[T]]) -> T:
@@ -62,18 +81,30 @@ async def opened(where: Where) -> AsyncIterator[Reading]:
 async def some_jobs(
     reading: Reading, asked: JobsAsked, most: int
 ) -> tuple[list[JobAnswer], str | None]:
-    """Return up to so many jobs, and where to go on if there are more.
+    """Return up to so many jobs, and where to go on if there are more."""
+    found, last = await gathered(reading.jobs, asked, most, place=str)
+    return found, last.next
+
+
+async def gathered(
+    ask: Callable[[AskedT], Awaitable[PageT]],
+    asked: AskedT,
+    most: int,
+    *,
+    place: Callable[[str], str | int] = int,
+) -> tuple[list[Any], PageT]:
+    """Return up to so many items, and the page that the last of them stands on.
 
     A page may be short although there are more: it is gone on until there are enough.
+    `place` makes of a page's `next` what is asked with.
     """
-    found: list[JobAnswer] = []
+    found: list[Any] = []
     while True:
-        limit = min(most - len(found), MOST)
-        page = await reading.jobs(replace(asked, limit=limit))
+        page = await ask(replace(asked, limit=min(most - len(found), MOST)))
         found += page.data
         if page.next is None or len(found) == most:
-            return found, page.next
-        asked = replace(asked, after=page.next)
+            return found, page
+        asked = replace(asked, after=place(page.next))
 
 
 async def expect_source(reading: Reading, name: str | None) -> None:
