@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from support.clients import serving_clients
+
 SESSIONS = 3
 """Server connections per client, used in turn."""
 
@@ -31,26 +33,16 @@ class Pooler:
 async def pooler(server_port: int) -> AsyncIterator[Pooler]:
     """Run a pooler before a server on 127.0.0.1 until the block ends."""
     seen = Pooler()
-    clients: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        clients.add(task)
-        async with contextlib.AsyncExitStack() as stack:
-            stack.callback(clients.discard, task)
-            stack.callback(writer.close)
-            try:
-                await _Client((reader, writer), server_port, seen).run(stack)
-            except* (ConnectionError, asyncio.IncompleteReadError):
-                pass  # the client left, or its server did
+    async def serve(
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        stack: contextlib.AsyncExitStack,
+    ) -> None:
+        await _Client((reader, writer), server_port, seen).run(stack)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        seen.port = server.sockets[0].getsockname()[1]
+    async with serving_clients(serve) as seen.port:
         yield seen
-        for task in clients:
-            task.cancel()
 
 
 class _Client:

@@ -7,10 +7,11 @@ at either end learns nothing but that no answer comes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+
+from support.clients import serving_clients
 
 _CHUNK = 65536
 
@@ -46,27 +47,17 @@ async def wire(server_port: int) -> AsyncIterator[Wire]:
     """Lay a wire to a server on 127.0.0.1 until the block ends."""
     laid = Wire()
     laid.mend()
-    clients: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        clients.add(task)
-        async with contextlib.AsyncExitStack() as stack:
-            stack.callback(clients.discard, task)
-            stack.callback(writer.close)
-            try:
-                to, back = await asyncio.open_connection("127.0.0.1", server_port)
-                stack.callback(back.close)
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(laid.carry(reader, back), name="to")
-                    tasks.create_task(laid.carry(to, writer), name="back")
-            except* OSError:
-                pass  # one end closed: so does the other
+    async def serve(
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        stack: AsyncExitStack,
+    ) -> None:
+        to, back = await asyncio.open_connection("127.0.0.1", server_port)
+        stack.callback(back.close)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(laid.carry(reader, back), name="to")
+            tasks.create_task(laid.carry(to, writer), name="back")
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        laid.port = server.sockets[0].getsockname()[1]
+    async with serving_clients(serve) as laid.port:
         yield laid
-        for task in clients:
-            task.cancel()

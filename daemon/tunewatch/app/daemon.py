@@ -28,10 +28,7 @@ from tunewatch.app.once import until_done
 from tunewatch.app.operating import backing
 from tunewatch.app.parts import Parts
 from tunewatch.app.plugins import Plugins
-from tunewatch.app.reloading import (
-    Reload,
-    Reloading,
-)
+from tunewatch.app.reloading import Reload, Reloading
 from tunewatch.app.sources import openings, rename
 from tunewatch.app.supervision import eternal
 from tunewatch.app.telling import tell

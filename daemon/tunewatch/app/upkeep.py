@@ -69,14 +69,13 @@ class Upkeep:
         """Take what people asked for, twice a second."""
         while True:
             try:
-                await self._take_requests()
-                await self._take_looks()
-                await self.sharing.step()
-                await self.conditions.tell()
+                with suppress(LeaseLost):
+                    await self._take_requests()
+                    await self._take_looks()
+                    await self.sharing.step()
+                    await self.conditions.tell()
             except StoreUnavailable as fault:
                 self.presence.away(fault.reason)  # the rows wait
-            except LeaseLost:
-                self.presence.back()
             else:
                 self.presence.back()
             self.requests_beat = self.parts.clock.monotonic()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, Select, Table, delete, func, select
 
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.schema import attempt, audit, redelivery, stretch
@@ -75,24 +75,20 @@ def _record(connection: Connection, bounds: Bounds) -> int:
         select(redelivery.c.id)
         .where(redelivery.c.at < bounds.record_since, ~is_left.exists())
         .order_by(redelivery.c.id)
-        .limit(CHUNK)
     )
-    ids = list(connection.execute(old).scalars())
-    if ids:
-        connection.execute(delete(redelivery).where(redelivery.c.id.in_(ids)))
-    return len(ids)
+    return _forget(connection, redelivery, old)
 
 
 def _audited(connection: Connection, bounds: Bounds) -> int:
     if bounds.record_since is None:
         return 0
-    old = (
-        select(audit.c.id)
-        .where(audit.c.at < bounds.record_since)
-        .order_by(audit.c.at)
-        .limit(CHUNK)
-    )
-    ids = list(connection.execute(old).scalars())
+    old = select(audit.c.id).where(audit.c.at < bounds.record_since)
+    return _forget(connection, audit, old.order_by(audit.c.at))
+
+
+def _forget(connection: Connection, table: Table, old: Select[tuple[int]]) -> int:
+    """Remove the first of the rows whose ids are asked for; return how many."""
+    ids = list(connection.execute(old.limit(CHUNK)).scalars())
     if ids:
-        connection.execute(delete(audit).where(audit.c.id.in_(ids)))
+        connection.execute(delete(table).where(table.c.id.in_(ids)))
     return len(ids)
