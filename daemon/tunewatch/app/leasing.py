@@ -26,6 +26,9 @@ AT_ONCE = 100
 """Leases that are taken together: what is taken first is at work when the rest is."""
 RENEW_EVERY = 4.0
 """s between renewals."""
+ALONE_AT_ONCE, ALONE_AGAIN = 5, 0.4
+"""The same where nobody else takes any, and s between: a hundred sources that all read
+their first pages at once take 35 MiB that the process never gives back."""
 YIELDS = 0.001
 """s, for each lease that is held, before more are taken: who holds fewer is first."""
 STEP_BACK = 3.0
@@ -201,13 +204,16 @@ class Leasing:
         while wanted := self.wanted():
             # With a hundred sources a round takes longer than a lease lasts.
             await self._renew_if_due()
-            most = AT_ONCE if self.leases.are_shared else len(wanted)
+            is_shared = self.leases.are_shared
+            most = AT_ONCE if is_shared else ALONE_AT_ONCE
             taken = await self.leases.acquire_free(wanted, most=most)
             for fence in taken:
                 await self._lend(fence)
-            if len(taken) < most or not self.leases.are_shared:
+            if len(taken) < most:
                 return
-            await self.clock.sleep(YIELDS * len(self.held))
+            await self.clock.sleep(
+                YIELDS * len(self.held) if is_shared else ALONE_AGAIN
+            )
 
     async def _lend(self, fence: Fence) -> None:
         queue = self._wanted.pop(fence.source_id, None)
