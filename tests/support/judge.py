@@ -149,6 +149,9 @@ class Judge:
     unsound: list[str] = field(default_factory=list)
     audited: dict[str, int] = field(default_factory=dict)
     """By plugin: the position up to which everything is finished and proved."""
+    waiting: list[tuple[str, EventRow]] = field(default_factory=list)
+    """What was committed and not acknowledged when it was last asked for."""
+    watched: int = -1  #: the last position that was ever waited for
 
     def read(self, after: int = -1) -> Books:
         """Return the books: cursors first, so that they are never ahead of events."""
@@ -171,14 +174,17 @@ class Judge:
                 " FROM dead_letter"
             )
         ]
-        found = rows(_EVENTS.format(after=after))
-        events = [
+        return Books(self._events(after), marks, lanes, buried)
+
+    def _events(self, after: int) -> list[EventRow]:
+        return [
             EventRow(
                 int(position), id_, int(job), type_, int(sequence), bytes.fromhex(body)
             )
-            for position, id_, job, type_, sequence, body in found
+            for position, id_, job, type_, sequence, body in self.books.rows(
+                _EVENTS.format(after=after)
+            )
         ]
-        return Books(events, marks, lanes, buried)
 
     def audit(self) -> None:
         """After an end: nothing may count as delivered that was not acknowledged."""
@@ -194,6 +200,18 @@ class Judge:
                 if event.position <= cursor and not self._has(plugin, event):
                     self.false_done.append(f"{plugin}: {event.id} ({event.type})")
             self.audited[plugin] = mark
+
+    def outstanding(self) -> int:
+        """Return how much is not acknowledged yet, for whoever waits for it.
+
+        Reads an event once, so that a long run's end is not spent on reading its
+        journal over and over. No verdict: `missing` looks at everything.
+        """
+        fresh = self._events(after=self.watched)
+        self.watched = fresh[-1].position if fresh else self.watched
+        asked = [(plugin, event) for event in fresh for plugin in self.plugins]
+        self.waiting = [one for one in self.waiting + asked if not self._has(*one)]
+        return len(self.waiting)
 
     def missing(self) -> list[str]:
         """Return what was committed and not acknowledged by now."""
