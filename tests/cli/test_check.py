@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 
 import pytest
 
@@ -21,17 +20,10 @@ async def check(program: Program, api_url: str, *arguments: str, **extra: str) -
         f"[daemon]\nstate = '{state}'\n[sources.research]\n"
         f"api_key_env = 'KEY'\nbase_url = '{api_url}'\n" + extra.get("plugins", "")
     )
-    process = await asyncio.create_subprocess_exec(
-        *program.command("--config", str(configuration), "check", *arguments),
-        env={**program.environ, "KEY": KEY},
-        cwd=program.directory,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert KEY.encode() not in out + err
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    arguments = ("--config", str(configuration), "check", *arguments)
+    done = await asyncio.to_thread(program, *arguments, KEY=KEY)
+    assert KEY not in done.out + done.err
+    return done
 
 
 @pytest.fixture

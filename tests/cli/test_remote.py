@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 
 import pytest
 
@@ -59,16 +58,7 @@ async def operator(program):
 
 
 async def run(program: Program, *arguments: str, **environ: str) -> Ended:
-    process = await asyncio.create_subprocess_exec(
-        *program.command(*arguments),
-        env={**program.environ, **environ},
-        cwd=program.directory,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    return await asyncio.to_thread(program, *arguments, **environ)
 
 
 ASKED = {

@@ -21,7 +21,7 @@ async def test_the_demonstration_says_how_to_listen_by_mqtt_and_leaves_nothing(
         return int(found[1]) if found else 0
 
     demo = ("demo", "--seconds", "60", "--speed", "600")
-    async with spawned(Program(tmp_path), *demo, said=said) as process:
+    async with spawned(Program(tmp_path, is_cold=True), *demo, said=said) as process:
         await eventually(port, "it says where to look")
         async with listening(port(), "tunewatch/#") as listener:
             while not any("/events/" in one.topic for one in listener.heard):

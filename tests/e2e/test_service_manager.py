@@ -18,7 +18,7 @@ WATCHDOG = 1.0
 
 @pytest.fixture
 def program(tmp_path):
-    return Program(tmp_path)
+    return Program(tmp_path, is_cold=True)
 
 
 @pytest.fixture

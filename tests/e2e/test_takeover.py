@@ -70,7 +70,7 @@ class Scene:
         directory = self.home / host
         directory.mkdir()
         # Plugins of both keep theirs in one directory, as on one machine.
-        return Program(directory, {"HOME": str(self.home)})
+        return Program(directory, {"HOME": str(self.home)}, is_cold=True)
 
 
 @pytest.fixture

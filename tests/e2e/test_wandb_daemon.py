@@ -58,6 +58,7 @@ async def test_a_daemon_that_is_killed_while_jobs_train_leaves_every_run_whole(
                 state=f"sqlite:///{tmp_path / 'state.db'}",
                 api_url=api_url,
                 hooks={},
+                is_cold=True,
             ) as daemon,
         ):
             await daemon.start()

@@ -20,7 +20,7 @@ SECRET = "whsec_" + base64.b64encode(b"z" * 32).decode()
 
 @pytest.fixture
 def program(tmp_path):
-    return Program(tmp_path)
+    return Program(tmp_path, is_cold=True)
 
 
 @pytest.fixture

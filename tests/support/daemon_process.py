@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 
 from support.databases import free_port
-from support.program import Program
+from support.program import Program, RunningProcess
 
 KEY = "sk-simulated"
 SECRET = "whsec_" + "Zm9yIHRlc3RzIG9ubHksIDMyIGJ5dGVzIG9mIGtleSE="
@@ -37,7 +37,7 @@ class DaemonProcess:
     interval: str = "200ms"
     environ: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    process: asyncio.subprocess.Process | None = None
+    process: RunningProcess | None = None
     starts: int = 0
 
     @property
@@ -71,19 +71,13 @@ class DaemonProcess:
         """Return the tables of what is polled."""
         return f"[sources.research]\napi_key = '{KEY}'\nbase_url = '{self.api_url}'"
 
-    async def spawn(self) -> asyncio.subprocess.Process:
+    async def spawn(self) -> RunningProcess:
         """Start a process and do not wait for it."""
         is_over = self.process is None or self.process.returncode is not None
         assert is_over, "the last one has to end before the next one starts"
         config = self.configure()
-        with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *self.program.command("run", "--config", str(config)),
-                env={**self.program.environ, **self.environ},
-                cwd=self.program.directory,
-                stdout=log,
-                stderr=log,
-            )
+        run = ("run", "--config", str(config))
+        self.process = await self.program.spawn(*run, said=self.log, **self.environ)
         self.starts += 1
         return self.process
 
@@ -94,7 +88,7 @@ class DaemonProcess:
         await self.ready(process)
         return time.monotonic() - began
 
-    async def ready(self, process: asyncio.subprocess.Process) -> None:
+    async def ready(self, process: RunningProcess) -> None:
         """Wait until `/readyz` says 200; fail with the log if it never does."""
         url = f"http://127.0.0.1:{self.port}/readyz"
         deadline = time.monotonic() + STARTED
@@ -144,10 +138,11 @@ async def daemon_process(
     hooks: Mapping[str, str],
     grace: float = 5.0,
     kind: type[DaemonProcess] = DaemonProcess,
+    is_cold: bool = False,
 ) -> AsyncIterator[DaemonProcess]:
     """Lend a daemon that is not started yet; whatever is left of it is killed."""
     daemon = kind(
-        program=Program(directory),
+        program=Program(directory, is_cold=is_cold),
         state=state,
         api_url=api_url,
         hooks=hooks,

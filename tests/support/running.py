@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from support.program import Ended, Program
+from support.program import Ended, Program, RunningProcess
 from support.receiver_server import free_port
 
 PATIENCE = 30.0  #: s for anything that is waited for
@@ -36,7 +36,7 @@ class Running:
     """A daemon that runs."""
 
     program: Program
-    process: asyncio.subprocess.Process
+    process: RunningProcess
     port: int
     said: Path  #: what it wrote to stderr
     session: aiohttp.ClientSession
@@ -125,14 +125,7 @@ async def eventually(
 @asynccontextmanager
 async def spawned(program: Program, *arguments: str, said: Path) -> AsyncIterator[Any]:
     """Run a command until the block ends; it is killed if it is still there."""
-    with said.open("ab") as err:
-        process = await asyncio.create_subprocess_exec(
-            *program.command(*arguments),
-            env=program.environ,
-            cwd=program.directory,
-            stdout=err,
-            stderr=err,
-        )
+    process = await program.spawn(*arguments, said=said)
     try:
         yield process
     finally:

@@ -52,7 +52,7 @@ async def _live(served: WandbServer, home: Path) -> None:
         _put(api, job, FILES.get(job, TABLE), age=3600 - number, b64=job in PLAIN)
     stepless = metrics_item(1, time.time() - 3500, train_loss=0.5)
     api.put_events("ftjob-stepless", [stepless])
-    program = Program(home)
+    program = Program(home, is_cold=True)
     async with api.serve() as url:
         configure(
             program,
