@@ -50,7 +50,14 @@ class Books(NamedTuple):
     marks: dict[str, int]
     lanes: dict[tuple[str, int], int]  #: cursor by plugin and job
     buried: list[tuple[str, int, int, int, str]]
-    """Dead letters: plugin, job, first and last position, reason."""
+    """Open dead letters: plugin, job, first and last position, reason."""
+
+    def has_buried(self, plugin: str, event: EventRow) -> bool:
+        """Whether an event counts as finished because it was given up."""
+        return any(
+            (name, job) == (plugin, event.job_key) and first <= event.position <= last
+            for name, job, first, last, _ in self.buried
+        )
 
 
 class Bookkeeper(Protocol):
@@ -171,7 +178,7 @@ class Judge:
             (plugin, int(job), int(first), int(last), reason)
             for plugin, job, first, last, reason in rows(
                 "SELECT plugin, job_key, first_position, last_position, reason"
-                " FROM dead_letter"
+                " FROM dead_letter WHERE closed_at IS NULL"
             )
         ]
         return Books(self._events(after), marks, lanes, buried)
@@ -197,7 +204,9 @@ class Judge:
             mark = books.marks.get(plugin, 0)
             for event in books.events:
                 cursor = max(mark, books.lanes.get((plugin, event.job_key), 0))
-                if event.position <= cursor and not self._has(plugin, event):
+                if event.position > cursor or self._has(plugin, event):
+                    continue
+                if not books.has_buried(plugin, event):
                     self.false_done.append(f"{plugin}: {event.id} ({event.type})")
             self.audited[plugin] = mark
 

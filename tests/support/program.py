@@ -75,10 +75,10 @@ class Program:
         self, *arguments: str, said: Path, **environ: str
     ) -> RunningProcess:
         """Start it and do not wait for it; what it says is added to a file."""
-        said.touch()
-        if not self.is_cold:
-            return self._warm(arguments, environ, said, said)
+        # Opened here, so that it is there for whoever reads it at once.
         with said.open("ab") as log:
+            if not self.is_cold:
+                return self._warm(arguments, environ, said, said)
             return await asyncio.create_subprocess_exec(
                 *self.command(*arguments),
                 cwd=self.directory,
