@@ -164,7 +164,7 @@ class Listing:
         job.listed = said.status
         if said.status != job.outline.status:
             return True
-        kept = job.job
+        kept = job.told
         return any(
             _differs(getattr(kept, name), getattr(said, name))
             for name in UPDATED_FIELDS

@@ -75,7 +75,7 @@ class Looker:
             # more than one a job.
             seen = replace(seen, checkpoints=await self._checkpoints(job))
             return await self._committed(job, seen, now)
-        entries, digest = await self._entries(job)
+        entries, walk = await self._entries(job)
         turned = current.status != job.state.told_status
         moved = bool(entries) or turned
         needed = whole or tenth or turned or brings_checkpoints(entries)
@@ -90,10 +90,10 @@ class Looker:
         if not moved and seen.raw is None and seen.checkpoints is None:
             job.looks += 1
             job.failures = 0
-            job.entries_digest, job.walk = digest, None
+            job.walked(walk)
             return None
         committed = await self._committed(job, replace(seen, entries=entries), now)
-        job.entries_digest, job.walk = digest, None
+        job.walked(walk)
         return committed
 
     async def gone(self, job: Tracked) -> Committed:
@@ -122,27 +122,31 @@ class Looker:
             raise Unreadable(f"asked for job {job.id}, was answered {said.id!r}")
         return replace(seen, raw=raw.raw), Outline.of(said)
 
-    async def _entries(self, job: Tracked) -> tuple[tuple[Entry, ...], bytes]:
-        """Return what is new, and the digest of the newest page.
+    async def _entries(
+        self, job: Tracked
+    ) -> tuple[tuple[Entry, ...], EntryWalk | None]:
+        """Return what is new, and the walk that found it.
 
         A walk that breaks off is kept and goes on at the next look.
         """
         if job.walk is None:
             known_of = self.known_of(job.key)
-            job.walk = EntryWalk(self.asker, job.id, known_of, brought=job.brought)
+            job.walk = EntryWalk(
+                self.asker, job.id, known_of, brought=job.brought, ground=job.ground
+            )
         walk = job.walk
         try:
             entries = await walk.finish(job.entries_digest)
         except Missing:
             # Some compatible APIs have jobs and no events.
-            return (), b""
+            return (), None
         except Unreadable:
             job.walk = None  # its cursor may be what is wrong: begin again
             raise
         if walk.malformed > job.malformed:
             self.log.warning("poll.malformed_events", job=job.id, count=walk.malformed)
         job.malformed = walk.malformed
-        return entries, walk.digest
+        return entries, walk
 
     async def _checkpoints(self, job: Tracked) -> tuple[Checkpoint, ...] | None:
         try:
@@ -205,7 +209,7 @@ def learn(job: Tracked, seen: Observation, committed: Committed, now: float) -> 
         job.doubted_at = None
     job.take(committed.job, committed.state)
     if seen.checkpoints is not None:
-        job.absent = {name: job.absent.get(name, now) for name in committed.absent}
+        job.note_absent(committed.absent, now)
     if committed.changed:
         job.unchanged_since = now
         job.quiet_since = None

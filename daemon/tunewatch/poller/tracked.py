@@ -7,18 +7,28 @@ again. All times are of the monotonic clock.
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
 
 from tunewatch import pace
 from tunewatch.diff import NEW, JobState
+from tunewatch.diff.changes import UPDATED_FIELDS
 from tunewatch.model import Job, JobStatus
 from tunewatch.poller.walk import EntryWalk
 
 NEVER = float("-inf")
+_NOTHING: dict[str, Any] = {}
+"""Shared by all: an empty dict each would be a megabyte among ten thousand."""
+_NONE_ABSENT: Mapping[str, float] = MappingProxyType({})
+_told = {field.name: field.type for field in msgspec.structs.fields(Job)}
+_Told = msgspec.defstruct(
+    "_Told", [(name, _told[name]) for name in UPDATED_FIELDS], array_like=True
+)
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(Job).decode
+_unpack = msgspec.msgpack.Decoder(_Told).decode
 
 
 class Outline(NamedTuple):
@@ -57,6 +67,7 @@ class Tracked:
         "file_missed",
         "file_next",
         "file_rows",
+        "ground",
         "is_awaited",
         "is_covered",
         "is_looking",
@@ -92,13 +103,14 @@ class Tracked:
         self.rank: int | None = None  #: place in the list, from 0
         self.digest = b""  #: of its item on the list
         self.entries_digest = b""  #: of the newest page of its events
+        self.ground = b""  #: known events, as a walk knows them again
         self.brought: int | None = None  #: events that the last look found new
         self.malformed = 0  #: events that could not be read, of the last walk
         self.walk: EntryWalk | None = None  #: one that broke off
         self.was_quiet = False  #: the last look brought nothing
         self.unchanged_since = now
         self.quiet_since: float | None = None  #: first complete look without change
-        self.absent: dict[str, float] = {}  #: checkpoints missing from a complete list
+        self.absent = _NONE_ABSENT  #: checkpoints missing from a complete list
         self.doubted_at: float | None = None  #: said to go on although it had ended
         self.misses = 0  #: answers "no such job" in a row
         self.missing_since: float | None = None
@@ -112,9 +124,9 @@ class Tracked:
         """Take over what was committed; no job: it is as it was."""
         if job is not None:
             self.outline = Outline.of(job)
-            self._packed = _pack(job)
+            self._packed = _pack([getattr(job, name) for name in UPDATED_FIELDS])
         # Values and counts are for the diff, which reads them from the store.
-        self.state = msgspec.structs.replace(state, counts={}, latest={})
+        self.state = msgspec.structs.replace(state, counts=_NOTHING, latest=_NOTHING)
 
     @property
     def id(self) -> str:
@@ -122,8 +134,8 @@ class Tracked:
         return self.outline.id
 
     @property
-    def job(self) -> Job:
-        """The whole job as it was committed last."""
+    def told(self) -> Any:
+        """The job as it was committed last: the fields whose changes are told."""
         return _unpack(self._packed)
 
     @property
@@ -166,6 +178,18 @@ class Tracked:
         """Whether the patience with an absent or refused result file is over."""
         first = self.file_first_tried
         return first is not None and now - first >= pace.FILE_PATIENCE
+
+    def walked(self, walk: EntryWalk | None) -> None:
+        """Note that what a walk over its events found is committed."""
+        self.walk = None
+        self.entries_digest = b"" if walk is None else walk.digest
+        if walk is not None and walk.ground:
+            self.ground = walk.ground
+
+    def note_absent(self, checkpoints: Collection[str], now: float) -> None:
+        """Note which checkpoints a complete list did not have, and since when."""
+        absent = {name: self.absent.get(name, now) for name in checkpoints}
+        self.absent = absent or _NONE_ABSENT
 
     def miss(self, now: float) -> None:
         """Note an answer "no such job"."""

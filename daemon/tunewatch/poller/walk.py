@@ -6,6 +6,7 @@ nothing of it may be committed. A cursor that repeats ends it as a fault of the 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Generic, TypeVar
 
@@ -82,6 +83,7 @@ class EntryWalk:
         known_of: KnownOf,
         *,
         brought: int | None = None,
+        ground: bytes = b"",
     ) -> None:
         self._asker = asker
         self._first = first_page(brought)
@@ -91,6 +93,8 @@ class EntryWalk:
         self._ground = KnownGround()
         self._cursor: str | None = None
         self._newest_first: list[Entry] = []
+        self._known_ground = ground
+        self.ground = b""  #: what the next walk over these events may begin with
         self.malformed = 0
         self.digest = b""  #: of the newest page: if it comes again there is no news
         self.is_begun = False
@@ -121,19 +125,62 @@ class EntryWalk:
 
     async def _take(self, page: Page[Entry]) -> bool:
         self.malformed += page.malformed
-        known = await self._known_of([entry.id for entry in page.items])
-        fresh = [entry for entry in page.items if entry.id not in known]
-        if _is_ascending(page.items):
+        ids = _ids(page)
+        is_ascending = _is_ascending(page.items)
+        known: Collection[str] = ()
+        if not self.is_begun and not is_ascending:
+            # Most looks find it so, and ask the store for nothing.
+            known = frozenset(ids[_place_of(self._known_ground, ids) :])
+            self.ground = _ground_of(ids)
+        if not known:
+            known = await self._known_of(ids)
+        fresh = self._read(page, [n for n, one in enumerate(ids) if one not in known])
+        if is_ascending:
             # Some answer oldest first: then what is known says nothing of what
-            # follows, and only the end of the list will do.
-            self._newest_first.extend(reversed(fresh))
+            # follows, only the end of the list will do, and each page is newer.
+            self._newest_first[:0] = reversed(fresh)
             return False
         self._newest_first.extend(fresh)
-        return self._ground.reached(entry.id in known for entry in page.items)
+        return self._ground.reached(one in known for one in ids)
+
+    def _read(self, page: Page[Entry], places: Iterable[int]) -> list[Entry]:
+        entries: list[Entry] = []
+        for place in places:
+            try:
+                entries.append(page.items[place])
+            except Unreadable:
+                self.malformed += 1
+        return entries
+
+
+def _ids(page: Page[Entry]) -> Sequence[str]:
+    return [one.id for one in page.items] if page.ids is None else page.ids
 
 
 def _is_ascending(items: Sequence[Entry]) -> bool:
-    return len(items) > 1 and items[0].created_at < items[-1].created_at
+    if len(items) < 2:
+        return False
+    try:
+        return items[0].created_at < items[-1].created_at
+    except Unreadable:
+        return False
+
+
+def _ground_of(ids: Sequence[str]) -> bytes:
+    """Return what so many ids in a row are known by again, nothing if they are few."""
+    if len(ids) < ENOUGH_KNOWN:
+        return b""
+    row = "\n".join(ids[:ENOUGH_KNOWN]).encode()
+    return hashlib.blake2b(row, digest_size=16).digest()
+
+
+def _place_of(ground: bytes, ids: Sequence[str]) -> int:
+    """Return where known ground begins, the end if it is not there."""
+    if ground:
+        for place in range(len(ids) - ENOUGH_KNOWN + 1):
+            if _ground_of(ids[place:]) == ground:
+                return place
+    return len(ids)
 
 
 async def all_checkpoints(asker: Asker, job_id: str) -> tuple[Checkpoint, ...]:

@@ -7,7 +7,7 @@ Nothing above this floor may assume a particular provider.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -61,8 +61,11 @@ class RawJob(Struct, frozen=True):
 class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
     """One page of a list, newest first as it came."""
 
-    items: tuple[ItemT, ...]
+    items: Sequence[ItemT]
     cursor: str | None  #: hand it in as `after` for older items; None at the end
+    ids: Sequence[str] | None = None
+    """Of the items, where they are decoded only when they are looked at, which may then
+    raise Unreadable: of a page of events most are known. None: ask the items."""
     malformed: int = 0  #: items that could not be read: counted, logged once, left out
     digest: bytes = b""  #: of the whole page: equal pages need no second look
     count: int = 0  #: items on the page, readable or not

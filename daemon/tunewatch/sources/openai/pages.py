@@ -6,9 +6,9 @@ One odd item never costs its page. Knows no request; what items mean is `decode`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, overload
 
 import msgspec
 from msgspec.structs import replace
@@ -55,7 +55,7 @@ def raw_job(raw: bytes) -> RawJob:
 
 def read_jobs(body: bytes, *, after: str | None, limit: int) -> Page[RawJob]:
     """Return a page of jobs that are not decoded. Raises Unreadable."""
-    page = _page(body, raw_job, _id_in, after=after, limit=limit)
+    page, _ = _page(body, raw_job, _id_in, after=after, limit=limit)
     # To hash every byte a second time would cost as much as all the rest.
     whole = b"".join([item.digest for item in page.items])
     return replace(page, digest=digest(whole + (page.cursor or "").encode()))
@@ -69,8 +69,46 @@ def read_page(
     Items that `read` calls Unreadable are counted and left out. Raises Unreadable if
     the answer is no list, or if there is more and no way to ask for it.
     """
-    page = _page(body, read, _id_of, after=after, limit=limit)
+    page, _ = _page(body, read, _id_of, after=after, limit=limit)
     return replace(page, digest=digest(body))
+
+
+def read_late(
+    body: bytes, read: Callable[[bytes], ItemT], *, after: str | None, limit: int
+) -> Page[ItemT]:
+    """Return the page of a list answer, each item read when it is looked at.
+
+    Items without an id are counted and left out. Raises Unreadable as `read_page`.
+    """
+    page, ids = _page(body, bytes, identify, after=after, limit=limit)
+    return Page(
+        items=_Late(page.items, read),
+        ids=ids,
+        cursor=page.cursor,
+        malformed=page.malformed,
+        count=page.count,
+        digest=digest(body),
+    )
+
+
+class _Late(Sequence[ItemT]):
+    """Items that are read each time they are looked at."""
+
+    def __init__(self, raws: Sequence[bytes], read: Callable[[bytes], ItemT]) -> None:
+        self._raws = raws
+        self._read = read
+
+    def __len__(self) -> int:
+        return len(self._raws)
+
+    @overload
+    def __getitem__(self, place: int) -> ItemT: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[ItemT]: ...
+    def __getitem__(self, place: int | slice) -> ItemT | Sequence[ItemT]:
+        if isinstance(place, slice):
+            return _Late(self._raws[place], self._read)
+        return self._read(self._raws[place])
 
 
 def _id_in(job: RawJob) -> str:
@@ -88,8 +126,8 @@ def _page(
     *,
     after: str | None,
     limit: int,
-) -> Page[ItemT]:
-    """Return the page but for its digest. Items are left out that have no id."""
+) -> tuple[Page[ItemT], list[str]]:
+    """Return the page but for its digest, and ids. Items without one are left out."""
     envelope = _opened(body)
     ids: list[str] = []
     items: list[ItemT] = []
@@ -102,12 +140,13 @@ def _page(
         except Unreadable:
             with suppress(Unreadable):
                 ids.append(identify(raw))  # a page may end with it
-    return Page(
+    page = Page(
         items=tuple(items),
         cursor=_cursor(envelope, ids, after=after, limit=limit),
         malformed=len(envelope.data) - len(items),
         count=len(envelope.data),
     )
+    return page, ids
 
 
 def _opened(body: bytes) -> _Envelope:

@@ -31,7 +31,7 @@ from tunewatch.sources.openai.decode import checkpoint_of, identify
 from tunewatch.sources.openai.dialect import Dialect
 from tunewatch.sources.openai.exchange import Answering, Exchange
 from tunewatch.sources.openai.faults import Asked
-from tunewatch.sources.openai.pages import raw_job, read_jobs, read_page
+from tunewatch.sources.openai.pages import raw_job, read_jobs, read_late, read_page
 from tunewatch.sources.openai.requests import Requests
 from tunewatch.sources.openai.result_file import ResultFile, read_result_file
 
@@ -114,7 +114,7 @@ class Surface:
         path = f"{_job(job_id)}/events"
         request = self._requests.get(path, _paging(after, limit))
         entry_of = self._dialect.entry_of
-        read = partial(read_page, read=entry_of, after=after, limit=limit)
+        read = partial(read_late, read=entry_of, after=after, limit=limit)
         return await self._page("events", request, read)
 
     async def list_checkpoints(
