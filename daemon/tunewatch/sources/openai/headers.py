@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 LONGEST_WAIT = 86400.0
 """s: nobody means to be asked again later than in a day."""
@@ -66,6 +67,7 @@ def number(said: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
+@lru_cache(maxsize=16)  # many answers of one second say the same
 def date(said: str | None) -> float | None:
     """Return the unix seconds of an HTTP date, None if it is none."""
     try:
