@@ -129,6 +129,17 @@ async def test_the_status_names_what_is_in_trouble_in_one_line(manager):
         assert len(manager.all("STATUS")) == statuses, "only news is told"
 
 
+async def test_the_status_says_that_a_web_configuration_is_refused(manager):
+    refused = PartState(state="refused", reason="web.yml: wanted YAML")
+    health = Health(report=Readiness(ready=True, web_config=refused))
+    async with serving(manager, health):
+        await until(lambda: manager.all("STATUS"), what="a status")
+        assert manager.status == (
+            "watches 0 sources, 0 plugins; "
+            "web configuration refused: web.yml: wanted YAML"
+        )
+
+
 async def test_a_reload_carries_its_monotonic_stamp(manager):
     told = notifier(manager.address)
     told.reloading()

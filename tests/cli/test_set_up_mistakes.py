@@ -5,6 +5,7 @@ Each is made as a person would make it, one at a time in a set-up that works.
 
 from __future__ import annotations
 
+import datetime as dt
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from support.certificates import Authority
 from support.simulated import serving_in_thread
+from support.web_files import hashed, tls_of, write
 from tunewatch.cli.main import main
 from tunewatch.testing import SimulatedApi
 
 KEY = "sk-canary-7f21"
 HOOK = "https://hooks.example.com/x"
 SECRET = "whsec_" + "YQ" * 16
+HASHED = hashed("made up for tests")
 
 
 @dataclass(slots=True)
@@ -86,6 +90,15 @@ def test_without_a_mistake_nothing_is_noted(set_up):
     assert {line.split()[0] for line in said.splitlines()} == {"ok"}
 
 
+def test_what_is_right_with_tls_and_passwords_is_summed_up(set_up):
+    by_tls(set_up, min_version="TLS13")
+    code, said = set_up.check()
+    assert code == 0, said
+    assert "ok      web configuration: " in said
+    assert "web.yml, TLS from TLS13 on, 0 users with a password" in said
+    assert "certificate.pem: holds until 20" in said
+
+
 def file_with(set_up: SetUp, text: str, mode: int = 0o600) -> Path:
     path = set_up.directory / "kept"
     path.write_text(text)
@@ -99,6 +112,34 @@ def in_use() -> Iterator[str]:
         other.bind(("127.0.0.1", 0))
         other.listen()
         yield f"127.0.0.1:{other.getsockname()[1]}"
+
+
+def web(it: SetUp, mode: int = 0o600, **sections: object) -> None:
+    """Serve by a web configuration file."""
+    path = write(it.directory / "web.yml", **sections)
+    path.chmod(mode)
+    it.daemon.append(f'web_config_file = "{path}"')
+
+
+def by_tls(
+    it: SetUp,
+    *,
+    key: str = "key.pem",
+    mode: int = 0o600,
+    ends: dt.datetime | None = None,
+    **more: str,
+) -> None:
+    """Serve by TLS."""
+    authority = Authority.founded(it.directory / "authority")
+    authority.issue("localhost", stem="other-")
+    papers = authority.issue("localhost", ends=ends)
+    papers.key.chmod(mode)
+    named = {**tls_of(papers, **more), "key_file": str(papers.key.parent / key)}
+    web(it, tls_server_config=named)
+
+
+def ago(**so_long: float) -> dt.datetime:
+    return dt.datetime.now(dt.UTC) - dt.timedelta(**so_long)
 
 
 # What is done wrong, the exit code, and what must be said: where, and what to do.
@@ -216,6 +257,59 @@ MISTAKES: dict[str, Mistaken] = {
         ),
         0,
         ("daemon.api_token_file", "line 1", "NAME SCOPES sha256:HEX"),
+    ),
+    "a certificate that has expired": (
+        lambda it: by_tls(it, ends=ago(days=2)),
+        2,
+        ("certificate", "certificate.pem", "expired on", "renew it and write it there"),
+    ),
+    "a certificate that is about to expire": (
+        lambda it: by_tls(it, ends=ago(hours=-2)),
+        0,
+        ("note", "certificate.pem", "expires on", "renew it and write it there"),
+    ),
+    "a key of another certificate": (
+        lambda it: by_tls(it, key="other-key.pem"),
+        2,
+        ("web.yml", "tls_server_config.key_file", "found another one", "other-key.pem"),
+    ),
+    "every user can read the key of the certificate": (
+        lambda it: by_tls(it, mode=0o644),
+        0,
+        ("note", "key.pem", "every user", "chmod o-rwx"),
+    ),
+    "client certificates that nobody verifies": (
+        lambda it: by_tls(it, client_auth_type="RequestClientCert"),
+        2,
+        ("tls_server_config.client_auth_type", "RequireAndVerifyClientCert"),
+    ),
+    "a password where its hash should be": (
+        lambda it: web(it, basic_auth_users={"ann": KEY}),
+        2,
+        ("web.yml", "basic_auth_users.ann", "htpasswd -nBC 10"),
+    ),
+    "hashes of passwords that every user can read": (
+        lambda it: web(it, 0o644, basic_auth_users={"ann": HASHED}),
+        0,
+        ("note", "web.yml", "hashes of passwords", "chmod o-rwx"),
+    ),
+    "passwords that come without TLS": (
+        lambda it: (
+            setattr(it, "listen", "0.0.0.0:0"),
+            web(it, basic_auth_users={"ann": HASHED}),
+        ),
+        0,
+        ("note", "passwords come here without TLS", "tls_server_config"),
+    ),
+    "TLS for everybody and nobody who may read": (
+        lambda it: (setattr(it, "listen", "0.0.0.0:0"), by_tls(it)),
+        0,
+        ("note", "others can reach", "basic_auth_users", "daemon.api_token_file"),
+    ),
+    "a web configuration file that is not there": (
+        lambda it: it.daemon.append('web_config_file = "/nowhere/web.yml"'),
+        2,
+        ("web configuration", "/nowhere/web.yml", "no such file"),
     ),
     "a webhook without a secret": (
         lambda it: setattr(it, "tables", webhook(secret="")),

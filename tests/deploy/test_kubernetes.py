@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import os
 import re
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ from support.manifests import (
 from support.own_overlay import own
 from support.pod_security import RULES, violations
 from tunewatch import __version__
+from tunewatch.config.web_reading import read_web_file
 from tunewatch.settings import parse_duration
 from tunewatch.store.leases import TTL
 
@@ -402,6 +404,31 @@ def test_the_operator_api_is_closed_unless_its_component_opens_it(name):
     (entry,) = (one for one in opened.container["env"] if "API_TOKEN" in one["name"])
     assert entry["name"] == "TUNEWATCH_DAEMON__API_TOKEN_FILE"
     assert Path(entry["value"]).parent == Path(opened.mount("secrets")["mountPath"])
+
+
+@every_overlay
+def test_by_tls_the_probes_ask_so_and_the_files_are_where_the_page_says(name, tmp_path):
+    found = own(KUBERNETES / "overlays" / name, components=["tls"])
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert found.container[probe]["httpGet"]["scheme"] == "HTTPS"
+    (entry,) = (one for one in found.container["env"] if "WEB_CONFIG" in one["name"])
+    assert entry["name"] == "TUNEWATCH_DAEMON__WEB_CONFIG_FILE"
+    file = Path(entry["value"])
+    assert file.parent == Path(found.mount("secrets")["mountPath"])
+    page = (KUBERNETES / "README.md").read_text()
+    said = re.findall(r"`((?:cert|key)_file: \S+)`", page)
+    written = tmp_path / file.name
+    written.write_text("tls_server_config:\n  " + "\n  ".join(said))
+    tls = read_web_file(written).tls_server_config
+    assert tls is not None
+    kept = Path(found.mount("tls")["mountPath"])
+    for path in tls.files:
+        assert path.name in {"tls.crt", "tls.key"}
+        asked = file.parent / path.relative_to(tmp_path)
+        assert Path(os.path.normpath(asked)).parent == kept
+    (source,) = found.volume("tls")["projected"]["sources"]
+    assert source["secret"]["name"] == "tunewatch-tls"
+    assert violations(found.pod) == []
 
 
 @every_overlay

@@ -35,6 +35,7 @@ from tunewatch import config, host, sources
 from tunewatch.api.cursors import to_spot
 from tunewatch.cli import exits
 from tunewatch.cli.main import COMMANDS, root
+from tunewatch.config.web_reading import read_web_file
 from tunewatch.events import CATALOGUE, GROUPS, Common, decode, encode
 from tunewatch.testing import examples
 from tunewatch.testing.contract import SinkContract
@@ -177,6 +178,17 @@ def understand(arguments: list[str]) -> None:
     found = root.get_command(click.Context(root), name)
     assert found is not None, name
     found.make_context(name, rest)
+
+
+def test_the_sample_of_a_web_configuration_file_is_understood(tmp_path):
+    (sample,) = fenced(section("### TLS and passwords"), "yaml")
+    path = tmp_path / "web.yml"
+    path.write_text(sample)
+    found = read_web_file(path)
+    assert found.tls_server_config is not None
+    assert found.tls_server_config.cert_file == tmp_path / "tls.crt"
+    assert found.tls_server_config.client_allowed_sans
+    assert list(found.basic_auth_users) == ["prometheus"]
 
 
 def test_every_json_sample_is_an_event_that_reads_back_as_it_stands():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,11 @@ class Authority:
         stem: str = "",
         ends: dt.datetime | None = None,
         password: str | None = None,
+        names: Sequence[x509.GeneralName] = (),
     ) -> Papers:
         """Issue a certificate for a host name, valid for a day, or until it ends.
+
+        `names` are those it has instead of the host's.
 
         Its files are called `certificate.pem` and `key.pem`, after `stem`.
         """
@@ -70,7 +74,9 @@ class Authority:
         ends = ends or dt.datetime.now(dt.UTC) + _DAY
         signed = (
             _builder(_named(name), self.name, key, ends=ends)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False)
+            .add_extension(
+                x509.SubjectAlternativeName(names or [x509.DNSName(name)]), False
+            )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
             .add_extension(_usage(is_authority=False), critical=True)
             .add_extension(identifier, critical=False)
@@ -84,6 +90,21 @@ class Authority:
         papers.certificate.write_bytes(signed.public_bytes(_PEM))
         papers.key.write_bytes(_written(key, password))
         return papers
+
+
+def self_signed(directory: Path, *, name: str) -> Papers:
+    """Issue a certificate by nobody but itself, which may sign no other."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = (
+        _builder(_named(name), _named(name), key, ends=dt.datetime.now(dt.UTC) + _DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate, kept = directory / "self-certificate.pem", directory / "self-key.pem"
+    certificate.write_bytes(signed.public_bytes(_PEM))
+    kept.write_bytes(_written(key, None))
+    return Papers(authority=certificate, certificate=certificate, key=kept)
 
 
 def issued(directory: Path, *, name: str) -> Papers:

@@ -17,7 +17,7 @@ from support.distribution import ROOT
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("sqlite", "postgres")
-COMPONENTS = ("prometheus-operator", "operator-api", "openshift")
+COMPONENTS = ("prometheus-operator", "operator-api", "tls", "openshift")
 
 Manifest = dict[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -80,10 +81,11 @@ class Operator:
     tail: Tail
     port: int
     session: aiohttp.ClientSession
+    origin: str = "http://127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.origin}:{self.port}"
 
     async def ask(
         self, path: str, method: str = "GET", data: bytes | None = None, **headers: str
@@ -182,13 +184,16 @@ async def serving_api(
     stream: Stream | None = None,
     tail: Callable[[Store], Tail] = lambda store: Tail(store.reads, every=0.05),
     plugins: tuple[str, ...] = ("ops", "prometheus"),
+    tls: ssl.SSLContext | None = None,
     **options: Any,
 ) -> AsyncIterator[Operator]:
-    """Serve the API over a store."""
+    """Serve the API over a store; `tls` is how its client trusts it."""
     api = Api(stream=stream)
+    trust = aiohttp.TCPConnector(ssl=True if tls is None else tls)
+    origin = "http://127.0.0.1" if tls is None else "https://localhost"
     async with (
         serving(address, health=Fine(), api=api, token=token, **options) as bound,
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(connector=trust) as session,
         asyncio.TaskGroup() as tasks,
     ):
         end = tail(store)
@@ -202,5 +207,5 @@ async def serving_api(
             plugins=[Subscriber(name) for name in plugins],
         )
         api.backing = Backing(reading=reading, acting=acting, tail=end)
-        yield Operator(store, Filling(store), end, bound.port, session)
+        yield Operator(store, Filling(store), end, bound.port, session, origin)
         running.cancel()

@@ -20,6 +20,7 @@ global: {{ scrape_interval: 200ms, scrape_timeout: 200ms }}
 scrape_configs:
   - job_name: tunewatch
     static_configs: [{{ targets: ["127.0.0.1:{port}"] }}]
+    {more}
 """
 _PATIENCE = 30.0  # s
 
@@ -93,10 +94,15 @@ async def served(view: View) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def prometheus_server(target: int, home: Path) -> AsyncIterator[Prometheus]:
-    """Run Prometheus against a port of loopback and lend it once it is ready."""
+async def prometheus_server(
+    target: int, home: Path, *, more: str = ""
+) -> AsyncIterator[Prometheus]:
+    """Run Prometheus against a port of loopback and lend it once it is ready.
+
+    `more` is what its configuration says of the target in one line of YAML's flow form.
+    """
     config = home / "prometheus.yml"
-    config.write_text(_CONFIG.format(port=target))
+    config.write_text(_CONFIG.format(port=target, more=more))
     port = _free_port()
     with (home / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

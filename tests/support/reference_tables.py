@@ -110,6 +110,7 @@ def families() -> list[Metric]:
     telemetry.configured("0" * 32)
     telemetry.state_size(1)
     telemetry.state_free(1)
+    telemetry.web_config_read(True, 1)
     telemetry.state_written()
     telemetry.poll_finished("research", "look", 0.1)
     telemetry.poll_interval("research", 15.0)

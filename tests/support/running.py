@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,13 +41,14 @@ class Running:
     port: int
     said: Path  #: what it wrote to stderr
     session: aiohttp.ClientSession
+    origin: str = "http://127.0.0.1"
     answers: list[str] = field(default_factory=list)  #: every body it answered
 
     async def get(
         self, path: str, method: str = "GET", **headers: str
     ) -> tuple[int, str, aiohttp.typedefs.LooseHeaders]:
         """Ask its HTTP server; return status, body and headers."""
-        url = f"http://127.0.0.1:{self.port}{path}"
+        url = f"{self.origin}:{self.port}{path}"
         async with self.session.request(method, url, headers=headers) as answer:
             body = await answer.text()
             self.answers.append(body)
@@ -136,20 +138,32 @@ async def spawned(program: Program, *arguments: str, said: Path) -> AsyncIterato
 
 @asynccontextmanager
 async def running(
-    program: Program, *arguments: str, wait: bool = True
+    program: Program,
+    *arguments: str,
+    wait: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Running]:
-    """Run the daemon until the block ends; it listens on a port of its own."""
+    """Run the daemon until the block ends; it listens on a port of its own.
+
+    `tls` is how it is trusted, if it speaks TLS.
+    """
     port = free_port()
     program.environ["TUNEWATCH_DAEMON__LISTEN"] = f"127.0.0.1:{port}"
     said = program.directory / f"said-{port}.jsonl"
     async with (
         spawned(program, "run", *arguments, said=said) as process,
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(connector=_connector(tls)) as session,
     ):
         daemon = Running(program, process, port, said, session)
+        if tls is not None:
+            daemon.origin = "https://localhost"
         if wait:
             await eventually(lambda: _has_started(daemon), "the daemon has started")
         yield daemon
+
+
+def _connector(tls: ssl.SSLContext | None) -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(ssl=True if tls is None else tls)
 
 
 async def _has_started(daemon: Running) -> bool:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 import structlog
@@ -124,6 +125,7 @@ class _Daemon:
                 raise address
             while store is None and not stop.is_set():
                 await sleep_or(stop, OPEN_AGAIN, self._base.clock)
+                await self._base.terms.look()
                 store = await self._open_store(stack)
             if store is None:
                 return 0  # told to stop before the database was back
@@ -182,6 +184,7 @@ class _Daemon:
             token=base.token,
             api=base.api,
             hooks=base.announcements,
+            terms=base.terms,
         )
         try:
             return await stack.enter_async_context(manager)
@@ -266,6 +269,7 @@ class _Daemon:
             "forget": upkeep.forget,
             "lag": self._base.telemetry.lag.watch,
             "stream": tail.run,
+            "terms": partial(self._base.terms.keep, self._base.clock),
         }
         parts.leasing.beat = upkeep.requests_beat = self._base.clock.monotonic()
         self._base.health.core = {

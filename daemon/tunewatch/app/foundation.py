@@ -24,7 +24,7 @@ from tunewatch.dispatch import Gate
 from tunewatch.host import Instance
 from tunewatch.plugin import Route
 from tunewatch.telemetry import Redactor, Telemetry
-from tunewatch.web import Api
+from tunewatch.web import Api, TermsFile
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ _log = structlog.get_logger(__name__)
 class Foundation:
     """See the module. `settings` are those in force now.
 
-    Raises ConfigError for plugins that cannot be used.
+    Raises ConfigError for plugins and for a web configuration that cannot be used.
     """
 
     def __init__(
@@ -52,6 +52,9 @@ class Foundation:
         self.redact = Redactor(settings.secrets(), later=settings.learned)
         self.routes: list[Route] = []
         self.api = Api()
+        self.terms = TermsFile(
+            settings.daemon.web_config_file, told=self.telemetry.web_config_read
+        )
         self.lives = Lives(clock=clock, jitter=jitter)
         self.lives.expect(settings.sources)
         self.announcements = Announcements(
@@ -71,6 +74,7 @@ class Foundation:
             clock=clock,
             lives=self.lives,
             organizations=self.overseeing.organizations,
+            web_config=self.terms.state,
         )
         self.service = Service(notifier=notifier, health=self.health, clock=clock)
 
@@ -89,6 +93,7 @@ class Foundation:
         self.overseeing.born()
         self.announcements.listen(self.settings.sources.values())
         self.telemetry.state_asked(self.health.store.is_up)
+        self.terms.born()
         self.tell()
 
     def plugins_born(self, names: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from tunewatch.app.lives import Lives
@@ -34,6 +35,7 @@ class DaemonHealth:
     core: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     """When each core loop last made progress, by the monotonic clock."""
     store: StorePresence = field(default_factory=StorePresence)
+    web_config: Callable[[], PartState | None] = lambda: None
     is_started: bool = False
     is_stopping: bool = False
 
@@ -73,6 +75,7 @@ class DaemonHealth:
             organizations={
                 name: one.state() for name, one in self.organizations.items()
             },
+            web_config=self.web_config() or UNSET,
         )
 
     def polled(self) -> list[int]:

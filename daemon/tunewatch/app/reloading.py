@@ -186,7 +186,7 @@ class Reloading:
 def _fixed(before: Settings, now: Settings) -> Iterable[Mistake]:
     """Yield what cannot change while the daemon runs, and did."""
     where = now.files[0] if now.files else ""
-    for key in ("state", "listen"):
+    for key in ("state", "listen", "web_config_file"):
         if getattr(before.daemon, key) != getattr(now.daemon, key):
             text = "wanted what it is since the start; found another one. Restart to "
             yield Mistake(where=where, key=f"daemon.{key}", text=f"{text}change it")

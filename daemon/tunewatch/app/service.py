@@ -110,6 +110,9 @@ def _summary(report: Readiness) -> str:
     troubles = [*_troubles(sources.items()), *_troubles(plugins.items())]
     if report.store is not None and report.store.reason is not None:
         troubles.insert(0, f"store {report.store.reason}")
+    if report.web_config and report.web_config.state != "up":
+        web = report.web_config
+        troubles.insert(0, f"web configuration {web.state}: {web.reason}")
     shown = troubles[:TROUBLES]
     if len(troubles) > TROUBLES:
         shown.append(f"{len(troubles) - TROUBLES} more in trouble")

@@ -59,6 +59,7 @@ def command(send_test: bool, config_path: Path | None) -> int:
     from tunewatch.app.announcements import listening_of
     from tunewatch.app.overseeing import organizing_of
     from tunewatch.cli.check_surroundings import look_around
+    from tunewatch.cli.check_web import look_at_web
     from tunewatch.cli.settings import load_settings
 
     settings = load_settings(config_path)
@@ -71,6 +72,7 @@ def command(send_test: bool, config_path: Path | None) -> int:
     for doubt in settings.doubts:
         report.note(doubt.key, doubt.text)
     look_around(settings, report)
+    look_at_web(settings, report)
     for organization in settings.organizations.values():
         organizing_of(organization)
     for name, one in listening_of(settings.sources.values()).items():

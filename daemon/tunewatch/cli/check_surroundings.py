@@ -1,22 +1,19 @@
-"""What surrounds a configuration: files others can read, a port in use, odd disks.
+"""What surrounds a configuration: files others can read, odd disks, and the port.
 
 Nothing here is a mistake in the configuration itself, and nothing is changed.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
 import stat
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from tunewatch.cli.exits import USAGE
-from tunewatch.config import Address, Settings
+from tunewatch.cli.check_port import look_at_port
+from tunewatch.cli.told import Told
+from tunewatch.config import Settings
 from tunewatch.store.address import sqlite_path
 
 SHARED_DISKS = frozenset(
@@ -26,23 +23,6 @@ SHARED_DISKS = frozenset(
 that all its users share (https://www.sqlite.org/wal.html)."""
 CLOCK_SLACK = 5.0
 """s by which our clock may differ from a provider's: signatures carry our time."""
-_SOON = 1.0  #: s for whoever listens to say who it is
-
-
-class Told(Protocol):
-    """Where findings go: `check_command.Report`."""
-
-    def well(self, what: str, found: str) -> None:
-        """Note that something is as it should be."""
-        ...
-
-    def note(self, what: str, found: str) -> None:
-        """Note what is no fault."""
-        ...
-
-    def wrong(self, what: str, found: str, code: int) -> None:
-        """Note that something is not as it should be."""
-        ...
 
 
 class _Mount(NamedTuple):
@@ -59,7 +39,7 @@ def look_around(settings: Settings, told: Told) -> None:
     if kind in SHARED_DISKS:
         text = f"lies on {kind}, where SQLite can damage it: name a file on a disk of "
         told.note("store", text + "this machine, or use PostgreSQL (daemon.state)")
-    _look_at_port(settings.daemon.listen, told)
+    look_at_port(settings.daemon, told)
 
 
 def clock_text(offset: float | None) -> str | None:
@@ -83,15 +63,16 @@ def _open_files(settings: Settings) -> Iterator[tuple[Path, str]]:
     for secret in secrets:
         if secret.file is not None and secret.file not in seen:
             seen.add(secret.file)
-            if _is_open(secret.file):
+            if is_open(secret.file):
                 yield secret.file, "every user of this machine can read this secret"
     if any(secret.is_inline for secret in secrets):
         for name in settings.files:
-            if _is_open(Path(name)):
+            if is_open(Path(name)):
                 yield Path(name), "has a secret in it, and every user can read it"
 
 
-def _is_open(path: Path) -> bool:
+def is_open(path: Path) -> bool:
+    """Whether every user of the machine can read a file."""
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:
@@ -114,39 +95,3 @@ def _mounts(lines: list[str]) -> Iterator[_Mount]:
         left, _, right = line.partition(" - ")
         point = left.split(" ")[4].replace("\\040", " ")
         yield _Mount(Path(point), right.split(" ")[0])
-
-
-def _look_at_port(address: Address, told: Told) -> None:
-    what = f"listen {address}"
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind((address.host, address.port))
-        except OSError as error:
-            _cannot_bind(address, error, what, told)
-
-
-def _cannot_bind(address: Address, error: OSError, what: str, told: Told) -> None:
-    if error.errno == errno.EADDRINUSE and _is_ours(address):
-        told.well(what, "a daemon of tunewatch runs there")
-        return
-    reason = {
-        errno.EADDRINUSE: "another program listens there: name another port",
-        errno.EACCES: "this user may not listen there: name a port from 1024 on",
-        errno.EADDRNOTAVAIL: "no interface of this machine has that address",
-    }.get(error.errno or 0, (error.strerror or "it cannot be had").lower())
-    told.wrong(what, f"{reason} (daemon.listen)", USAGE)
-
-
-def _is_ours(address: Address) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
-    url = f"http://{Address(host, address.port)}/livez"
-    try:
-        with urllib.request.urlopen(url, timeout=_SOON) as answer:
-            server = answer.headers.get("Server")
-    except urllib.error.HTTPError as refusal:
-        server = refusal.headers.get("Server")
-    except (OSError, ValueError):
-        return False
-    return bool(server == "tunewatch")

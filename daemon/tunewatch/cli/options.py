@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,16 +66,26 @@ def chosen_config(given: Path | None) -> Path | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Papers:
+    """By whom a daemon's certificate is signed, and what we show it ourselves."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Where:
     """Who is asked: the store that a configuration names, or a daemon at a URL."""
 
     config: Path | None
     url: str | None
     token_file: Path | None
+    papers: Papers = field(default_factory=Papers)
 
 
 def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command that reads take --url and --token-file beside --config."""
+    """Let a command that reads take --url and what goes with it beside --config."""
 
     @click.option(
         "--url",
@@ -90,17 +100,42 @@ def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(path_type=Path),
         help="The file with its token; else $TUNEWATCH_TOKEN.",
     )
+    @click.option(
+        "--ca-file",
+        envvar="TUNEWATCH_CA_FILE",
+        show_envvar=True,
+        type=click.Path(path_type=Path),
+        help="Who signs its certificate, in PEM form; else whom this machine trusts.",
+    )
+    @click.option(
+        "--cert-file",
+        envvar="TUNEWATCH_CERT_FILE",
+        show_envvar=True,
+        type=click.Path(path_type=Path),
+        help="The certificate to show it, if it asks for one.",
+    )
+    @click.option(
+        "--key-file",
+        envvar="TUNEWATCH_KEY_FILE",
+        show_envvar=True,
+        type=click.Path(path_type=Path),
+        help="The key of that certificate; else it is in the same file.",
+    )
     @config_option
     @functools.wraps(command)
     def asking(
         *args: Any,
         url: str | None,
         token_file: Path | None,
+        ca_file: Path | None,
+        cert_file: Path | None,
+        key_file: Path | None,
         config_path: Path | None,
         **kwargs: Any,
     ) -> Any:
         config = chosen_config(config_path)
-        where = Where(config, _url_beside(config, url), token_file)
+        papers = Papers(ca_file, cert_file, key_file)
+        where = Where(config, _url_beside(config, url), token_file, papers)
         return command(*args, where=where, **kwargs)
 
     return asking

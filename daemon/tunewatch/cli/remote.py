@@ -52,6 +52,7 @@ from tunewatch.api.asked_deliveries import (
 from tunewatch.api.operations import ACTIONS, OPERATIONS, ROOT, SPECIAL
 from tunewatch.cli.exits import USAGE, Quit
 from tunewatch.cli.options import Where
+from tunewatch.cli.trust import trust_of
 from tunewatch.cli.wire import Unreachable, pairs, refused, unreachable
 from tunewatch.settings import Secret
 
@@ -219,13 +220,20 @@ async def remote(where: Where, environ: Mapping[str, str]) -> AsyncIterator[Remo
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise Quit(USAGE, "--url wants an address such as http://127.0.0.1:9478")
+    if parts.username is not None or parts.password is not None:
+        raise Quit(
+            USAGE,
+            "--url wants an address without a name and password, which would stand in "
+            "the list of processes: give a token with --token-file or $TUNEWATCH_TOKEN",
+        )
     token = _token(where, environ)
     headers = {"User-Agent": f"tunewatch/{__version__}", "Accept": "*/*"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     timeout = aiohttp.ClientTimeout(total=WHOLE, connect=CONNECT)
+    connector = aiohttp.TCPConnector(ssl=trust_of(where.papers))
     async with aiohttp.ClientSession(
-        headers=headers, timeout=timeout, trust_env=True
+        headers=headers, timeout=timeout, trust_env=True, connector=connector
     ) as session:
         yield Remote(session, url)
 

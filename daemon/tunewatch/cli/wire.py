@@ -6,6 +6,7 @@ Opens no connection.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,6 +66,11 @@ def refused(url: str, response: aiohttp.ClientResponse, body: bytes) -> Exceptio
 def unreachable(url: str, error: Exception) -> Unreachable:
     """Return why nobody was reached."""
     number = getattr(getattr(error, "os_error", error), "errno", None)
+    if isinstance(error, aiohttp.ClientSSLError):
+        return Unreachable(f"no TLS with a daemon at {url}: {_tls(error)}")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        # What a server does that speaks TLS alone, or that wants a certificate.
+        return Unreachable(f"{url} hung up without an answer. {_COMPARE}")
     if isinstance(error, TimeoutError):
         why = "it does not answer in time"
     elif number is not None and number > 0:
@@ -75,6 +81,25 @@ def unreachable(url: str, error: Exception) -> Unreachable:
         f"cannot reach a daemon at {url} ({why}): start `tunewatch run` "
         "there, or correct --url or $TUNEWATCH_URL"
     )
+
+
+def _tls(error: aiohttp.ClientSSLError) -> str:
+    """Return what is wrong with TLS between us, and what to do."""
+    found = getattr(error, "certificate_error", None) or error.os_error
+    if isinstance(found, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is refused here ({found.verify_message}). Name who signs "
+            "it with --ca-file or $TUNEWATCH_CA_FILE, and the host as it is in the "
+            "certificate"
+        )
+    reason = (getattr(found, "reason", None) or "no TLS").lower().replace("_", " ")
+    return f"{reason}. {_COMPARE}"
+
+
+_COMPARE = (
+    "Compare http and https in --url with daemon.web_config_file there; if it asks for "
+    "a certificate, show one with --cert-file"
+)
 
 
 def pairs(asked: Struct) -> Iterator[tuple[str, str]]:

@@ -46,7 +46,8 @@ def doubts(
 
 
 def _of_daemon(daemon: DaemonSettings) -> Iterator[Doubt]:
-    if not daemon.listen.is_loopback and daemon.api_token is None:
+    is_open = daemon.api_token is None and daemon.web_config_file is None
+    if not daemon.listen.is_loopback and is_open:
         yield (
             ("daemon", "listen"),
             (

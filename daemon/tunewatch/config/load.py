@@ -147,7 +147,18 @@ def _daemon(
     found = draft.tree.get("daemon", {})
     if not isinstance(found, dict):
         return None, [Place(origins=draft.origins).mistake(("daemon",), _NOT_A_TABLE)]
-    return checked(DaemonSettings, table, place)
+    daemon, mistakes = checked(DaemonSettings, table, place)
+    if daemon is None or daemon.web_config_file is None:
+        return daemon, mistakes
+    file = _located(daemon.web_config_file, place)
+    return daemon.model_copy(update={"web_config_file": file}), mistakes
+
+
+def _located(path: Path, place: Place) -> Path:
+    """Return where a file is; a relative path starts at the file that says it."""
+    said_in = Path(place.origin_of((*place.prefix, "web_config_file")))
+    path = path.expanduser()
+    return said_in.parent / path if said_in.is_file() else path
 
 
 _NOT_A_TABLE = "wanted a table; found something else"

@@ -77,6 +77,13 @@ class DaemonSettings(_Keys):
         "api_token_file, with a line of `tunewatch secret --token NAME` for each.",
         examples=["api_token_file=/run/secrets/tunewatch-api-token"],
     )
+    web_config_file: Path | None = Field(
+        default=None,
+        description="A web configuration file as Prometheus and its exporters have "
+        "it: TLS, client certificates, names with passwords. It and the files it names "
+        "are read again when they change.",
+        examples=["/etc/tunewatch/web.yml"],
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What is logged: debug, info, warning or error."
     )

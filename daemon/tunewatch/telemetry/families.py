@@ -290,6 +290,20 @@ class ProcessFamilies:
             "config_last_reload_success_timestamp_seconds",
             "When the configuration was last read and could be used, in unix seconds.",
         )
+        self.web_ok = late(
+            "web_config_last_reload_successful",
+            "Whether the web configuration and its certificates could be used when "
+            "they were last read; only where there is such a file.",
+        )
+        self.web_at = late(
+            "web_config_last_reload_success_timestamp_seconds",
+            "When the web configuration was last read and could be used, in unix "
+            "seconds.",
+        )
+        self.web_ends = late(
+            "web_certificate_expires_timestamp_seconds",
+            "When the certificate that is served expires, in unix seconds.",
+        )
         self.lag = gauge(
             "event_loop_lag_seconds",
             "The worst delay of the event loop in the last minute, in seconds.",

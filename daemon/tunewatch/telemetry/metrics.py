@@ -268,6 +268,17 @@ class Telemetry:
         # More bits than that a float does not keep.
         self._process.hash(int(digest[:12], 16))
 
+    def web_config_read(self, ok: bool, ends: float | None) -> None:
+        """Say how the web configuration was last read, and when its certificate ends.
+
+        `ends` is in unix seconds, None without a certificate.
+        """
+        self._process.web_ok(int(ok))
+        if ok:
+            self._process.web_at(self._now())
+        if ends is not None:
+            self._process.web_ends(ends)
+
     def state_size(self, count: float) -> None:
         """Say how many bytes the store takes."""
         self._process.size(count)

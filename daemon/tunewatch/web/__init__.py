@@ -9,6 +9,7 @@ from tunewatch.web.health import Health, Readiness
 from tunewatch.web.hooks import Heard, Hooks
 from tunewatch.web.problems import problem
 from tunewatch.web.server import CannotListen, serving
+from tunewatch.web.terms import Terms, TermsFile, read_terms
 from tunewatch.web.v1 import Api, Backing
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
     "Hooks",
     "PartState",
     "Readiness",
+    "Terms",
+    "TermsFile",
     "problem",
+    "read_terms",
     "serving",
 ]

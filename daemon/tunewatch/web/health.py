@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from tunewatch.api.answers import PartState
 
@@ -19,6 +19,7 @@ class Readiness(Struct, frozen=True, kw_only=True):
     sources: Mapping[str, PartState] = field(default_factory=dict)
     plugins: Mapping[str, PartState] = field(default_factory=dict)
     organizations: Mapping[str, PartState] = field(default_factory=dict)
+    web_config: PartState | UnsetType = UNSET  #: only where there is such a file
 
 
 class Health(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -20,15 +21,18 @@ from tunewatch.config import Address
 from tunewatch.plugin import Answer, Route
 from tunewatch.web.doorkeeper import Text
 from tunewatch.web.failures import Failures
-from tunewatch.web.guard import Guard
+from tunewatch.web.guard import PROBES, Guard
 from tunewatch.web.health import Health
 from tunewatch.web.hooks import PATH, Hooks, hook_handler
+from tunewatch.web.listener import Listener
+from tunewatch.web.passwords import Passwords
 from tunewatch.web.problems import problem
+from tunewatch.web.rate import Bucket
+from tunewatch.web.terms import Terms, TermsFile
 from tunewatch.web.v1 import Api
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-PROBES = frozenset({"/livez", "/readyz"})
 READING = ("GET", "HEAD")
 SLOWEST = 10.0  #: s a view may take; a scraper gives up by then
 IDLE = 15.0  #: s a connection may be quiet, or take to send its request
@@ -60,6 +64,7 @@ async def serving(
     api: Api | None = None,
     failures: Failures | None = None,
     hooks: Hooks | None = None,
+    terms: TermsFile | None = None,
     idle: float = IDLE,
     slowest: float = SLOWEST,
 ) -> AsyncIterator[Address]:
@@ -67,21 +72,33 @@ async def serving(
 
     `views` are the routes of views, looked at for each request: they may become more;
     `token` returns the tokens of operators, a line each, as they are now; `api` answers
-    operators, `hooks` takes webhooks.
+    operators, `hooks` takes webhooks; `terms` says how connections begin and who has a
+    password.
     `failures` counts wrong tokens; `idle` and `slowest` are limits in seconds. Raises
     CannotListen.
     """
-    app = web.Application(
-        middlewares=[_edge(Guard(address, token, failures))], client_max_size=LARGEST
-    )
-    app.on_response_prepare.append(_with_headers)
-    app.router.add_get("/livez", _livez(health))
-    app.router.add_get("/readyz", _readyz(health))
-    if api is not None:
-        api.attach(app)
-    if hooks is not None:
-        app.router.add_route("*", PATH, hook_handler(hooks, slowest=slowest))
-    app.router.add_route("*", "/{path:.*}", _views(views, slowest))
+    terms = terms or TermsFile(None)
+    with Passwords() as passwords:
+        guard = Guard(address, token, failures, terms=terms, passwords=passwords)
+        app = web.Application(
+            middlewares=[_edge(guard, terms)], client_max_size=LARGEST
+        )
+        app.on_response_prepare.append(_with_headers(terms))
+        app.router.add_get("/livez", _livez(health))
+        app.router.add_get("/readyz", _readyz(health))
+        if api is not None:
+            api.attach(app)
+        if hooks is not None:
+            app.router.add_route("*", PATH, hook_handler(hooks, slowest=slowest))
+        app.router.add_route("*", "/{path:.*}", _views(views, slowest))
+        async with _listening(app, address, terms, idle=idle) as bound:
+            yield bound
+
+
+@asynccontextmanager
+async def _listening(
+    app: web.Application, address: Address, terms: TermsFile, *, idle: float
+) -> AsyncIterator[Address]:
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -94,10 +111,18 @@ async def serving(
         shutdown_timeout=GRACE,
     )
     await runner.setup()
+    listener = Listener(_protocols(runner), patience=idle)
     try:
-        yield await _bound(runner, address)
+        yield await _bound(listener, address, terms)
     finally:
+        listener.close()
         await runner.cleanup()
+
+
+def _protocols(runner: web.AppRunner) -> web.Server:
+    if runner.server is None:
+        raise RuntimeError("the runner has been set up")
+    return runner.server
 
 
 def _logger() -> logging.Logger:
@@ -116,18 +141,20 @@ def _is_no_bad_request(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError)
 
 
-async def _bound(runner: web.AppRunner, address: Address) -> Address:
-    site = web.TCPSite(runner, address.host, address.port)
+async def _bound(listener: Listener, address: Address, terms: TermsFile) -> Address:
+    async def adopt(now: Terms) -> None:
+        await listener.exchange(now.context)
+
     try:
-        await site.start()
+        bound = await listener.open(address, terms.now.context)
     except OSError as error:
         raise CannotListen(
             f"wanted to listen on {address} (daemon.listen); found: "
             f"{(error.strerror or type(error).__name__).lower()}. Another daemon may "
             "run already; name another address or stop it"
         ) from error
-    host, port = runner.addresses[0][:2]
-    return Address(host, port)
+    terms.adopt = adopt
+    return bound
 
 
 def _livez(health: Health) -> Handler:
@@ -163,6 +190,7 @@ def _views(views: Sequence[Route], slowest: float) -> Handler:
         if route is None or request.method not in READING:
             raise web.HTTPMethodNotAllowed(request.method, READING)
         headers = {name.lower(): value for name, value in request.headers.items()}
+        headers.pop("authorization", None)  # who may read was decided before
         try:
             async with asyncio.timeout(slowest):
                 answer = await route.respond(headers)
@@ -178,13 +206,20 @@ def _answered(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
-def _edge(guard: Guard) -> Callable[..., Awaitable[web.StreamResponse]]:
+def _edge(
+    guard: Guard, terms: TermsFile
+) -> Callable[..., Awaitable[web.StreamResponse]]:
     """Return what stands around every handler."""
-    log = structlog.get_logger()
+    log, bucket = structlog.get_logger(), Bucket()
 
     @web.middleware
     async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response: web.StreamResponse | None = guard.refusal(request)
+        response: web.StreamResponse | None = None
+        # Whoever asks too often must not get the daemon restarted by its probes.
+        if request.path not in PROBES:
+            response = _too_often(bucket.wait(terms.now.said.rate_limit))
+        if response is None:
+            response = await guard.refusal(request)
         if response is None:
             try:
                 response = await handler(request)
@@ -198,10 +233,23 @@ def _edge(guard: Guard) -> Callable[..., Awaitable[web.StreamResponse]]:
     return edge
 
 
-async def _with_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "tunewatch"  # its version is nobody's business
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+def _too_often(wait: float) -> web.Response | None:
+    if wait <= 0:
+        return None
+    again = {"Retry-After": str(math.ceil(wait))}
+    return problem(429, "too many requests (rate_limit); ask later", headers=again)
+
+
+def _with_headers(
+    terms: TermsFile,
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def add(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = "tunewatch"  # its version is nobody's business
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers.update(terms.now.said.http_server_config.headers)
+
+    return add
 
 
 def _as_problem(error: web.HTTPException) -> web.Response:

@@ -60,13 +60,14 @@ def document() -> dict[str, Any]:
             "title": "tunewatch",
             "version": __version__,
             "summary": "What tunewatch knows of fine-tuning jobs.",
-            "description": "On loopback reading needs no token; everything else does. "
+            "description": "On loopback reading needs no token, unless somebody has a "
+            "password; everything else does. "
             "Within version 1 there are only additions: ignore fields that you do not "
             "know. Errors are RFC 9457 problem documents.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "security": [{}, {"token": []}],
+        "security": [{}, {"token": []}, {"password": []}],
         "paths": paths,
         "components": {
             "schemas": _schemas(),
@@ -76,7 +77,13 @@ def document() -> dict[str, Any]:
                     "scheme": "bearer",
                     "description": "A token of `daemon.api_token`: with the scope "
                     "`read` for GET, `act` for POST.",
-                }
+                },
+                "password": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "A name and password of `basic_auth_users`, where "
+                    "`daemon.web_config_file` has some: for GET alone.",
+                },
             },
         },
     }
