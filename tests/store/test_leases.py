@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
@@ -63,6 +64,20 @@ async def test_a_lease_given_back_is_free_at_once(replicas):
     held = await one.leases.acquire(1)
     await one.leases.release(held)
     assert await two.leases.acquire(1) == Fence(1, held.token + 1)
+
+
+async def test_leases_that_are_given_back_together_are_free_and_no_others(replicas):
+    one, two = replicas
+    for number in range(2, 6):
+        await one.sources.contact(f"s{number}", "openai", f"realm{number}")
+    held = await one.leases.acquire_free(range(1, 6), most=5)
+    stale = held[3]._replace(token=held[3].token - 1)
+    async with asyncio.TaskGroup() as tasks:
+        for ours in (*held[:3], stale):
+            tasks.create_task(one.leases.release(ours), name="release")
+    assert [row.is_free for row in await two.leases.rows()] == [True] * 3 + [False] * 2
+    taken = await two.leases.acquire_free(range(1, 6), most=5)
+    assert [theirs.source_id for theirs in taken] == [1, 2, 3]
 
 
 async def test_what_was_released_late_does_not_free_the_next_owner(replicas):
@@ -200,6 +215,21 @@ async def test_a_lease_under_which_somebody_writes_is_left_for_the_next_time(rep
         await written.wait()
         assert await two.leases.acquire_free([1], most=1) == []
     assert await two.leases.acquire_free([1], most=1) == [Fence(1, old.token + 1)]
+
+
+async def test_a_lease_that_somebody_changes_right_now_is_passed_over(
+    replicas, postgres_url
+):
+    one, two = replicas
+    await one.sources.contact("s2", "openai", "realm2")
+    await one.leases.acquire_free([1, 2], most=2)
+    await expire(one)
+    client = await asyncpg.connect(postgres_url)
+    async with client.transaction():
+        await client.execute("UPDATE lease SET owner = owner WHERE source_id = 1")
+        # An insert of the row would wait.
+        assert await two.leases.acquire_free([1, 2], most=2) == [Fence(2, 2)]
+    await client.close()
 
 
 async def test_all_that_a_process_has_is_given_back_and_nothing_of_others(replicas):

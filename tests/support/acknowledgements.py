@@ -13,6 +13,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+FINISHED = """
+SELECT e.id FROM event e JOIN mark m ON m.source_id = e.source_id
+LEFT JOIN lane l ON l.plugin = m.plugin AND l.job_key = e.job_key
+WHERE m.plugin = :plugin
+AND (e.position <= m.position OR e.position <= l.cursor)
+"""
+"""The events that the store takes for delivered to a plugin."""
 _PUBLISH, _PUBACK = 3, 4
 _PATIENCE = 20.0  # s
 

@@ -25,6 +25,7 @@ from support.fault_scene import Scene
 from support.holdings import Holdings
 from support.judge import Books, Judge, PostgresBooks
 from support.moving_jobs import moving_jobs
+from support.private_network import Line
 from support.recording_receiver import recording
 from support.watching import until
 from support.wire import Wire, wire
@@ -39,7 +40,7 @@ class Replica(DaemonProcess):
 
     name: str = ""
     sources: Sequence[str] = ()
-    wire: Wire = field(default_factory=Wire)
+    wire: Wire | Line = field(default_factory=Wire)
     every: str = "200ms"  #: how often a source is polled
     is_frozen: bool = False
     _owner: str | None = None
@@ -77,7 +78,7 @@ class Fleet(Scene):
 
     replicas: list[Replica]
     holdings: Holdings
-    table: asyncpg.Connection[asyncpg.Record]
+    table: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def begin(self, *replicas: Replica) -> None:
         """Start some at once, in a life of their own beside the others."""
@@ -94,11 +95,21 @@ class Fleet(Scene):
 
     async def shares(self) -> Counter[str]:
         """Return how many sources each process has, by the lease table."""
-        rows = await self.table.fetch(
+        rows = await self.ask(
             "SELECT owner, count(*) FROM lease"
             " WHERE expires_at > extract(epoch from clock_timestamp()) GROUP BY owner"
         )
         return Counter({row[0]: row[1] for row in rows})
+
+    async def ask(self, sql: str) -> list[asyncpg.Record]:
+        """Return the rows of a question to the database; none while it is away."""
+        try:
+            if self.table is None:
+                self.table = await asyncpg.connect(self.url)
+            return await self.table.fetch(sql)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            self.table = None
+            return []
 
     async def has(self, *replicas: Replica) -> int:
         """Return how many sources some replicas have."""
@@ -129,15 +140,38 @@ class Fleet(Scene):
     def freeze(self, one: Replica) -> None:
         """Let a process stand still, as a machine that is suspended."""
         assert one.process is not None
+        self.receiver.ill.add(one.name)
         one.process.send_signal(signal.SIGSTOP)
         one.is_frozen = True
 
     def thaw(self, one: Replica) -> None:
         """Let it go on. What was out may come again: a new life for the receiver."""
         assert one.process is not None
-        self.receiver.life += 1
+        self._is_well(one)
         one.process.send_signal(signal.SIGCONT)
         one.is_frozen = False
+
+    def cut(self, one: Replica) -> None:
+        """Let nothing pass between a process and PostgreSQL."""
+        self.receiver.ill.add(one.name)
+        one.wire.cut()
+
+    def mend(self, one: Replica) -> None:
+        """Let everything pass again, what was held up first."""
+        one.wire.mend()
+        self._is_well(one)
+
+    @asynccontextmanager
+    async def all_ill(self) -> AsyncIterator[None]:
+        """Let nobody be blamed for what is lost with the way to the database."""
+        self.receiver.ill.update(one.name for one in self.replicas)
+        yield
+        for one in self.replicas:
+            self._is_well(one)
+
+    def _is_well(self, one: Replica) -> None:
+        self.receiver.ill.discard(one.name)
+        self.receiver.life += 1
 
     async def kill_one(self, one: Replica) -> None:
         """Kill -9."""
@@ -161,7 +195,7 @@ class Fleet(Scene):
             await super(Fleet, self).all_delivered()
         except AssertionError as error:
             books = self.judge.read()
-            lanes = await self.table.fetch("SELECT * FROM lane")
+            lanes = await self.ask("SELECT * FROM lane")
             found = self.judge.missing()[:5], books.buried, dict(await self.shares())
             raise AssertionError(f"{error}: {found}; {lanes[:5]}") from None
 
@@ -199,11 +233,14 @@ async def fleet(
     grace: float = 5.0,
     every: str = "200ms",
     through: Callable[[str], str] | None = None,
+    behind: int | None = None,
+    lines: Sequence[Line] = (),
 ) -> AsyncIterator[Fleet]:
     """Set the scene; no replica is started yet.
 
     `through` makes of the store's address the one that replicas use, else each has a
-    wire of its own.
+    wire of its own: to the server, or to the port of a pooler that it is `behind`. With
+    `lines` each has the address of one.
     """
     names = list(hook_names(sinks))
     projects = [f"s{number:03}" for number in range(sources)]
@@ -215,8 +252,13 @@ async def fleet(
         )
         made: list[Replica] = []
         for number in range(replicas):
-            laid = await stack.enter_async_context(wire(server.port))
-            own = url.replace(f":{server.port}/", f":{laid.port}/")
+            laid: Wire | Line
+            if lines:
+                laid = lines[number]
+                own = url.replace("127.0.0.1", laid.address)
+            else:
+                laid = await stack.enter_async_context(wire(behind or server.port))
+                own = url.replace(f":{server.port}/", f":{laid.port}/")
             one = await stack.enter_async_context(
                 daemon_process(
                     directory / f"replica{number}",
@@ -232,8 +274,6 @@ async def fleet(
             one.name, one.sources, one.wire = f"r{number}", projects, laid
             one.every = every
             made.append(one)
-        table = await asyncpg.connect(url)
-        stack.push_async_callback(table.close)
         holdings = Holdings()
         database = url.rpartition("/")[2]
         judge = Judge(
@@ -247,21 +287,23 @@ async def fleet(
             )
             for one in made
         ]
+        scene = Fleet(
+            url=url,
+            names=names,
+            receiver=receiver,
+            moving=moving,
+            daemon=made[0],
+            judge=judge,
+            replicas=made,
+            holdings=holdings,
+        )
         try:
-            yield Fleet(
-                url=url,
-                names=names,
-                receiver=receiver,
-                moving=moving,
-                daemon=made[0],
-                judge=judge,
-                replicas=made,
-                holdings=holdings,
-                table=table,
-            )
+            yield scene
         finally:
             for task in watching:
                 task.cancel()
+            if scene.table is not None:
+                scene.table.terminate()
 
 
 def _starts(one: Replica) -> Callable[[], int]:

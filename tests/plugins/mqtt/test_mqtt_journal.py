@@ -10,7 +10,7 @@ import asyncio
 
 import pytest
 
-from support.acknowledgements import Watched, watched
+from support.acknowledgements import FINISHED, Watched, watched
 from support.dispatching import Desk, desk, gate, until
 from support.mosquitto_server import mosquitto
 from support.mqtt_opening import opened
@@ -18,13 +18,6 @@ from tunewatch.clock import FastClock
 
 JOBS = 16
 SPEED = 100.0  # the dispatcher's seconds per second: it waits 5 s before a probe
-FINISHED = """
-SELECT e.id FROM event e JOIN mark m ON m.source_id = e.source_id
-LEFT JOIN lane l ON l.plugin = m.plugin AND l.job_key = e.job_key
-WHERE m.plugin = 'bus'
-AND (e.position <= m.position OR e.position <= l.cursor)
-"""
-"""The events that the store takes for delivered."""
 
 
 async def load(d: Desk, done: asyncio.Event, way: Watched) -> None:
@@ -44,7 +37,7 @@ async def test_kills_of_the_broker_under_load_make_the_journal_forget_no_event(
     done = asyncio.Event()
 
     async def finished() -> set[str]:
-        return {name for (name,) in await d.rows(FINISHED)}
+        return {name for (name,) in await d.rows(FINISHED, plugin="bus")}
 
     async def kill() -> None:
         for number in range(kills):
