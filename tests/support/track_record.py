@@ -21,6 +21,11 @@ def seed() -> int:
     return drawn
 
 
+def rounds(usual: int) -> int:
+    """Return how often a long form does what it does: FAULTS_ROUNDS, or as usual."""
+    return int(os.environ.get("FAULTS_ROUNDS", usual))
+
+
 @pytest.fixture
 def chance(seed: int) -> random.Random:
     """Return the draws of this run."""

@@ -88,7 +88,7 @@ class Foundation:
         self.sources_born(self.settings.sources)
         self.overseeing.born()
         self.announcements.listen(self.settings.sources.values())
-        self.telemetry.state_asked(self.health.store.is_up)
+        self.telemetry.state_asked(self.health.is_store_up)
         self.tell()
 
     def plugins_born(self, names: Iterable[str]) -> None:

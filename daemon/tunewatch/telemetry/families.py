@@ -267,7 +267,7 @@ class ProcessFamilies:
             "python_version",
         )
         self.tracked = gauge("jobs_tracked", "Jobs that are not settled.")
-        self.store_up = gauge("state_up", "Whether the store answers.")
+        self.store_up = gauge("state_up", "Whether the store answers and takes writes.")
         self.size = late("state_size_bytes", "Bytes that the store takes.")
         self.free = late(
             "state_free_bytes",
