@@ -18,15 +18,18 @@ from typing import Any, Literal
 
 import msgspec
 
-from support.fatal_points import POINTS, Point
+from support.fatal_points import LOOPS, POINTS, Point
 
 AT = "DOOMED_AT"
 """Environment variable: a `Doom` as JSON."""
 HASTE = "DOOMED_HASTE"
 """The same: what the daemon does every few seconds or minutes comes at once."""
 
-Act = Literal["kill", "raise", "cancel"]
-"""What a call comes to: SIGKILL, a defect, a cancellation that nobody asked for."""
+Act = Literal["kill", "raise", "cancel", "return"]
+"""What a call comes to: SIGKILL, a defect, a cancellation that nobody asked for, or
+for a loop its end."""
+AFTER = 1.0
+"""s before a loop that is replaced comes to its end."""
 
 
 class Doom(msgspec.Struct, frozen=True):
@@ -70,6 +73,20 @@ def wrapped(original: Any, strike: Callable[..., None], when: str) -> Any:
     return acts
 
 
+def replaced(original: Any, strike: Callable[[], None], call: int) -> Any:
+    """Return a loop whose n-th run does nothing and soon comes to its end."""
+    calls = itertools.count(1)
+
+    @functools.wraps(original)
+    async def ends(*given: Any, **named: Any) -> Any:
+        if next(calls) != call:
+            return await original(*given, **named)
+        await asyncio.sleep(AFTER)
+        return strike()
+
+    return ends
+
+
 def arm(point: Point, call: int, act: Act) -> None:
     """Let the n-th call of a point be the last thing that is done there."""
     owner, name = point.owner()
@@ -77,17 +94,27 @@ def arm(point: Point, call: int, act: Act) -> None:
 
     def strike(*given: Any, **named: Any) -> None:
         counts = point.only is None or point.only(*given, **named)
-        if not counts or next(calls) != call:
-            return
-        match act:
-            case "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            case "raise":
-                raise RuntimeError("the test let this fail")
-            case "cancel":
-                raise asyncio.CancelledError
+        if counts and next(calls) == call:
+            do(act)
 
-    setattr(owner, name, wrapped(getattr(owner, name), strike, point.when))
+    original = getattr(owner, name)
+    if point.when == "instead":
+        setattr(owner, name, replaced(original, lambda: do(act), call))
+    else:
+        setattr(owner, name, wrapped(original, strike, point.when))
+
+
+def do(act: Act) -> None:
+    """Let happen what a call comes to."""
+    match act:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "raise":
+            raise RuntimeError("the test let this fail")
+        case "cancel":
+            raise asyncio.CancelledError
+        case "return":
+            return
 
 
 def hurry() -> None:
@@ -104,7 +131,7 @@ def main() -> None:
         hurry()
     if AT in os.environ:
         doom = msgspec.json.decode(os.environ[AT], type=Doom)
-        arm(POINTS[doom.name], doom.call, doom.act)
+        arm((POINTS | LOOPS)[doom.name], doom.call, doom.act)
     from tunewatch.cli.main import main as tunewatch
 
     tunewatch()

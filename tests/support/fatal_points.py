@@ -16,7 +16,8 @@ Stage = Literal[
     "start", "walk", "work", "redelivery", "reload", "stop", "forgetting", "old store"
 ]
 """When a daemon comes by a point."""
-When = Literal["before", "after"]
+When = Literal["before", "after", "instead"]
+"""Instead: in the place of a loop that goes on for ever, after a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,3 +351,37 @@ POINTS = {
         ),
     )
 }
+
+
+def _loop(name: str, where: str) -> Point:
+    return Point(name, where, "instead", "work", 1, None)
+
+
+CORE_LOOPS = {
+    point.name: point
+    for point in (
+        _loop("lease.renew", "tunewatch.app.leasing:Leasing._seek_and_renew"),
+        _loop("lease.watch", "tunewatch.app.leasing:Leasing._watch"),
+        _loop("lease", "tunewatch.app.leasing:Leasing.keep"),
+        _loop("requests", "tunewatch.app.upkeep:Upkeep.serve_requests"),
+        _loop("figures", "tunewatch.app.upkeep:Upkeep.measure"),
+        _loop("forget", "tunewatch.app.upkeep:Upkeep.forget"),
+        _loop("lag", "tunewatch.telemetry.lag:LoopLag.watch"),
+        _loop("stream", "tunewatch.web.v1.tail:Tail.run"),
+        _loop("reload", "tunewatch.app.reloading:Reloading.keep"),
+        _loop("service", "tunewatch.app.service:Service.keep"),
+    )
+}
+"""Loops without which the process is of no use."""
+SOURCE_LOOPS = {
+    point.name: point
+    for point in (
+        _loop("discover", "tunewatch.poller.list_loop:ListLoop.newest_pages"),
+        _loop("daily", "tunewatch.poller.list_loop:ListLoop.daily_walk"),
+        _loop("look", "tunewatch.poller.look_loop:LookLoop.run"),
+        _loop("poll", "tunewatch.poller.source_poller:SourcePoller.run"),
+        _loop("dispatch", "tunewatch.dispatch.dispatcher:Dispatcher._serve"),
+    )
+}
+"""Loops of one source: it begins anew."""
+LOOPS = CORE_LOOPS | SOURCE_LOOPS

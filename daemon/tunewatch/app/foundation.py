@@ -52,7 +52,11 @@ class Foundation:
         self.redact = Redactor(settings.secrets(), later=settings.learned)
         self.routes: list[Route] = []
         self.api = Api()
-        self.lives = Lives(clock=clock, jitter=jitter)
+        self.lives = Lives(
+            clock=clock,
+            jitter=jitter,
+            loop_died=partial(self.telemetry.loop_died, "source"),
+        )
         self.lives.expect(settings.sources)
         self.announcements = Announcements(
             find=self.lives.sources.get, clock=clock, telemetry=self.telemetry

@@ -23,6 +23,7 @@ from tunewatch.store.records import (
     StoreUnavailable,
     StoreUnusable,
 )
+from tunewatch.unbidden import unbroken
 
 T = TypeVar("T")
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
@@ -138,7 +139,8 @@ class Grouping:
 
     async def __aenter__(self) -> Grouping:
         await self._tasks.__aenter__()
-        self._tasks.create_task(self._serve(), name="store.writer")
+        serving = unbroken("the store's writer", self._serve())
+        self._tasks.create_task(serving, name="store.writer")
         return self
 
     async def __aexit__(

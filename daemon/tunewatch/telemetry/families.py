@@ -22,6 +22,9 @@ DROPS = ("rejected", "tries", "age", "crash", "other")
 STATES = ("up", "probing", "paused")
 """How a plugin can be: not open counts as probing."""
 
+LOOPS = ("source", "organization")
+"""What a loop that is started again is of."""
+
 ENDPOINTS = ("jobs", "job", "events", "checkpoints", "file")
 PHASES = ("discovery", "look")
 
@@ -290,6 +293,14 @@ class ProcessFamilies:
             "config_last_reload_success_timestamp_seconds",
             "When the configuration was last read and could be used, in unix seconds.",
         )
+        self.died = Counter(
+            "tunewatch_loop_restarts",
+            "Loops that died and were started again.",
+            ("loop",),
+            registry=to,
+        )
+        for loop in LOOPS:
+            self.died.labels(loop)
         self.lag = gauge(
             "event_loop_lag_seconds",
             "The worst delay of the event loop in the last minute, in seconds.",
