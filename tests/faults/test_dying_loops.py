@@ -76,7 +76,7 @@ async def end_loops(core, of_a_source, tmp_path, chance, track_record):
         await scene.at_work()
         books = await scene.close()
         track_record(
-            f"{len(core) + len(of_a_source)} loops that ended, sqlite",
+            "a supervised loop ends",
             **scene.figures(books) | {"runs": len(core) + len(of_a_source)},
             seconds=round(time.monotonic() - began),
         )

@@ -88,8 +88,13 @@ async def fills_up(times, longest, on_a_disk, chance, track_record):
         assert process.returncode is None
         books = await scene.close()
         track_record(
-            f"disk full, then room again, sqlite, resumed within {max(resumed):.1f} s",
-            **scene.figures(books) | {"runs": times, "repeated": 0},
+            "disk full, then room again",
+            **scene.figures(books)
+            | {
+                "runs": times,
+                "repeated": scene.receiver.repeats.total(),
+                "recovered in": f"{max(resumed):.1f} s at most",
+            },
             seconds=round(time.monotonic() - began),
         )
         scene.acquit(books)
@@ -100,7 +105,7 @@ async def fills_up(times, longest, on_a_disk, chance, track_record):
 async def is_paused(scene):
     async def says_so():
         status, text = await asked(scene, "/readyz")
-        return status == 503 and "the disk is full" in text
+        return status == 503 and "room" in text
 
     await until(says_so, within=30, every=0.1, what="/readyz says that it is full")
 
@@ -126,6 +131,26 @@ async def test_a_disk_that_is_full_for_long_and_often_costs_nothing(
     on_a_disk, chance, track_record
 ):
     await fills_up(rounds(20), 60.0, on_a_disk, chance, track_record)
+
+
+@pytest.mark.timeout(120)
+async def test_a_start_on_a_full_disk_waits_for_room(on_a_disk):
+    async with on_a_disk() as (scene, disk):
+        await scene.start()
+        await scene.at_work()
+        await scene.kill()
+        disk.fill()
+        await scene.begin_life()
+        process = await scene.daemon.spawn()
+        await until(
+            lambda: "store.away" in scene.daemon.said(), within=30, what="it says so"
+        )
+        await is_paused(scene)
+        before = scene.receiver.arrivals
+        disk.free()
+        await is_back(scene, before)
+        assert process.returncode is None
+        scene.acquit(await scene.close())
 
 
 async def fails(times, on_a_disk, chance, track_record):
@@ -161,7 +186,7 @@ async def fails(times, on_a_disk, chance, track_record):
         await scene.play_out()
         books = await scene.close()
         track_record(
-            f"EIO on the n-th write or sync, sqlite; {ended} ended the process",
+            "EIO on the n-th write or sync",
             **scene.figures(books) | {"runs": times},
             seconds=round(time.monotonic() - began),
         )

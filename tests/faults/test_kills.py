@@ -41,7 +41,7 @@ async def survives(kills, staged, chance, track_record):
         await scene.play_out()
         books = await scene.close()
         track_record(
-            f"kill -9, {scene.engine}",
+            "kill -9 at random moments",
             **scene.figures(books),
             seconds=round(time.monotonic() - began),
         )

@@ -35,7 +35,7 @@ async def dies_at(names, staged, chance, track_record):
         books = await scene.close()
         deaths.forgive()
         track_record(
-            f"kill -9 at {len(set(names))} named points, {scene.engine}",
+            f"kill -9 at {len(set(names))} named points",
             **scene.figures(books),
             seconds=round(time.monotonic() - began),
         )

@@ -55,7 +55,7 @@ async def loses_power(times, tmp_path, chance, track_record, disk_library):
         await scene.play_out()
         books = await scene.close()
         track_record(
-            "power loss, what was not synced is gone or torn, sqlite",
+            "power loss under load",
             **scene.figures(books),
             seconds=round(time.monotonic() - began),
         )
@@ -95,11 +95,10 @@ async def boundaries(most, tmp_path, chance, track_record, disk_library):
             judge_cut(kept, told, scene.names, tmp_path / "cut", chance)
             cuts += 1
     track_record(
-        "power loss at each sync, sqlite",
+        "power loss before and after each sync",
+        engine="sqlite",
         runs=cuts,
         lost=0,
-        repeated="",
-        **{"out of order": 0},
         seconds=round(time.monotonic() - began),
     )
     assert cuts >= 2 * most
