@@ -17,7 +17,7 @@ ON_THE_WAY = [
 ]
 """Points that a scene of moving jobs comes by."""
 SINKS = 4
-DRAWN = 4
+DRAWN = 3
 
 
 async def dies_at(names, staged, chance, track_record):
@@ -31,11 +31,12 @@ async def dies_at(names, staged, chance, track_record):
         for name in names:
             await deaths.die_at(name)
         await scene.start()
-        await scene.play_out()
+        if len(names) > DRAWN:
+            await scene.play_out()
         books = await scene.close()
         deaths.forgive()
         track_record(
-            f"kill -9 at {len(set(names))} named points",
+            "kill -9 at named points",
             **scene.figures(books),
             seconds=round(time.monotonic() - began),
         )

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from support.track_record import rounds
 from support.watching import until
 
 WITHIN = 4.0
@@ -72,4 +73,4 @@ async def test_reloads_under_load_lose_nothing_and_keep_the_order(
 async def test_two_hundred_reloads_under_load_lose_nothing(
     staged, chance, track_record
 ):
-    await reloads(200, staged, chance, track_record)
+    await reloads(rounds(200), staged, chance, track_record)

@@ -32,6 +32,11 @@ async def revision(scene):
     return rows[0][0]
 
 
+@pytest.mark.parametrize(
+    "store_url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.faults)],
+    indirect=True,
+)
 @pytest.mark.timeout(120)
 async def test_what_waits_in_an_old_store_is_delivered_after_an_upgrade_that_is_killed(
     staged, postgres, chance, track_record

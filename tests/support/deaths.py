@@ -54,11 +54,12 @@ class Deaths:
         daemon.environ = {**environ, **Doom(name, call).environment}
         try:
             process = await daemon.spawn()
-            async with asyncio.timeout(WITHIN):
-                await self._lead_to(point, process)
+            async with asyncio.timeout(WITHIN), asyncio.TaskGroup() as tasks:
+                leading = tasks.create_task(self._lead_to(point, process), name=name)
                 code = await process.wait()
-        except (TimeoutError, AssertionError) as error:
-            way = f"on the way to: {name}, call {call}: {error!r}\n{daemon.said()}"
+                leading.cancel()
+        except TimeoutError:
+            way = f"it did not come by: {name}, call {call}\n{daemon.said()}"
             raise AssertionError(way) from None
         finally:
             daemon.environ = {}
@@ -75,8 +76,17 @@ class Deaths:
         stage: Stage = point.stage
         if stage not in {"redelivery", "reload", "stop"}:
             return
-        await self.scene.daemon.ready(process)
-        await self.scene.at_work()
+        try:
+            await self.scene.daemon.ready(process)
+            await self.scene.at_work()
+            await self._ask_for(stage, process)
+        except (AssertionError, aiohttp.ClientError):
+            # What an earlier life left may have led there already.
+            await asyncio.sleep(1.0)
+            if process.returncode is None:
+                raise
+
+    async def _ask_for(self, stage: Stage, process: asyncio.subprocess.Process) -> None:
         match stage:
             case "redelivery":
                 await self._ask_again()

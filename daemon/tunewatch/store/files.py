@@ -109,7 +109,10 @@ def _make(path: Path) -> None:
 
 def _keep_names(directory: Path) -> None:
     """Let the names in a directory survive a power loss. Raises StoreBroken."""
-    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return  # of somebody else, and not for us to read
     try:
         os.fsync(descriptor)
     except OSError as error:
