@@ -132,7 +132,7 @@ async def begins_anew(scene, name):
 async def test_a_loop_that_ends_is_never_missed_in_silence(
     tmp_path, chance, track_record
 ):
-    core, of_a_source = chance.sample(CORE, 3), chance.sample(OF_A_SOURCE, 1)
+    core, of_a_source = chance.sample(CORE, 2), chance.sample(OF_A_SOURCE, 1)
     await end_loops(core, of_a_source, tmp_path, chance, track_record)
 
 

@@ -17,6 +17,7 @@ from support.watching import until
 
 SINKS = 4
 SHORT = 2
+"""Failures of the short form."""
 RESUMED = 10.0
 """s after there is room again."""
 STORE = 3
@@ -173,12 +174,15 @@ async def fails(times, on_a_disk, chance, track_record):
                 within=60,
                 what=f"call {nth} fails",
             )
-            if await ends(process) or is_lasting:
+            if await ends(process):
                 said = scene.daemon.said()
                 assert process.returncode == STORE, said
                 assert "the disk failed under" in said
                 assert "Traceback" not in said
                 ended += 1
+            elif is_lasting:
+                # It cannot even make the index beside the file: it waits, and says so.
+                await is_paused(scene)
             else:
                 # SQLite's own housekeeping failed, which it does anew from the start.
                 await scene.at_work()

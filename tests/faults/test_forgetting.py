@@ -12,6 +12,8 @@ from support.track_record import rounds
 from support.watching import until
 
 FORGETTING = [name for name, one in POINTS.items() if one.stage == "forgetting"]
+FAST = 80.0
+"""Times as fast as life: jobs have to end before they are forgotten."""
 RETENTION = {"TUNEWATCH_DAEMON__RETENTION": "2s"}
 SETTLED = "SELECT count(*) FROM event WHERE type = 'tunewatch.job.settled'"
 LEFT_BEHIND = (
@@ -26,6 +28,7 @@ async def forgets(names, staged, chance, track_record):
     async with staged(sinks=3, at_once=4) as scene:
         deaths = Deaths(scene=scene, chance=chance)
         rows, judge = scene.judge.books.rows, scene.judge
+        scene.moving.speed = FAST
         await scene.start()
         known = {}
         for name in names:

@@ -191,6 +191,7 @@ async def fault_scene(
     sinks: int = 20,
     at_once: int = 8,
     grace: float = 5.0,
+    kind: type[DaemonProcess] = DaemonProcess,
 ) -> AsyncIterator[Scene]:
     """Set the scene; the daemon is not started yet."""
     names = list(hook_names(sinks))
@@ -203,6 +204,7 @@ async def fault_scene(
             api_url=moving.url,
             hooks={name: receiver.url(name) for name in names},
             grace=grace,
+            kind=kind,
         ) as daemon,
     ):
         yield Scene(
