@@ -13,6 +13,7 @@ import inspect
 import itertools
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -25,9 +26,11 @@ AT = "DOOMED_AT"
 HASTE = "DOOMED_HASTE"
 """The same: what the daemon does every few seconds or minutes comes at once."""
 
-Act = Literal["kill", "raise", "cancel", "return"]
-"""What a call comes to: SIGKILL, a defect, a cancellation that nobody asked for, or
-for a loop its end."""
+Act = Literal["kill", "raise", "cancel", "return", "block"]
+"""What a call comes to: SIGKILL, a defect, a cancellation that nobody asked for, for a
+loop its end, or seconds in which nothing else can run."""
+BLOCKED = 4.0
+"""s for which everything is blocked."""
 AFTER = 1.0
 """s before a loop that is replaced comes to its end."""
 
@@ -115,6 +118,8 @@ def do(act: Act) -> None:
             raise asyncio.CancelledError
         case "return":
             return
+        case "block":
+            time.sleep(BLOCKED)
 
 
 def hurry() -> None:

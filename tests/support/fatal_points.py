@@ -251,20 +251,20 @@ POINTS = {
             "a redelivery was taken up, nothing is out",
             "tunewatch.dispatch.asked:next_stretches",
             stage="redelivery",
-            calls=3,
+            calls=1,
         ),
         before(
             "a redelivery came back, its end is not written",
             "tunewatch.store.lanes:end_stretches",
             stage="redelivery",
-            calls=3,
+            calls=1,
             only=_ends_some,
         ),
         after(
             "the end of a redelivery was written, not committed",
             "tunewatch.store.lanes:end_stretches",
             stage="redelivery",
-            calls=3,
+            calls=1,
             only=_ends_some,
         ),
         # Another configuration.
@@ -370,6 +370,7 @@ CORE_LOOPS = {
         _loop("stream", "tunewatch.web.v1.tail:Tail.run"),
         _loop("reload", "tunewatch.app.reloading:Reloading.keep"),
         _loop("service", "tunewatch.app.service:Service.keep"),
+        _loop("store.writer", "tunewatch.store.carrier:Grouping._serve"),
     )
 }
 """Loops without which the process is of no use."""

@@ -172,6 +172,12 @@ OTHERS = (
         "cut in half, zeroed, or not a store at all",
     ),
     Fault(
+        "something blocks the event loop",
+        f"{_HERE}test_blocked_loop.py::test_a_loop_that_is_blocked_gives_no_sign_of_life_and_loses_nothing",
+        (41,),
+        "for 4 s: the watchdog is not fed, the lag is in `/metrics`, all goes on",
+    ),
+    Fault(
         "a start on a full disk",
         f"{_HERE}test_failing_disk.py::test_a_start_on_a_full_disk_waits_for_room",
         (6,),
@@ -231,8 +237,8 @@ BARS = (
     Bar(
         41,
         "a blocked event loop gives no sign of life",
-        "tests/app/test_service.py, tests/deploy/test_systemd.py; p99 of the lag is "
-        "not measured",
+        "short form, tests/app/test_service.py, tests/deploy/test_systemd.py; p99 of "
+        "the lag beside plugins in threads is not measured",
     ),
     Bar(42, "no loop ends in silence", "the record"),
     Bar(43, "the protocol of systemd", "tests/e2e/test_service_manager.py"),
