@@ -84,7 +84,18 @@ async def forgets(names, staged, chance, track_record):
         for table in ("point", "entry", "checkpoint", "event", "lane"):
             assert rows(LEFT_BEHIND.format(table=table)) == [("0",)], table
         assert rows(TOLD_TWICE) == [("0",)]
-        assert {event for _, event in receiver.known} <= set(known)
+        # What came and went within one life the judge has not seen: all have it.
+        unseen = {event for _, event in receiver.known} - set(known)
+        everywhere = [
+            [receiver.acknowledged(plugin, event) for plugin in scene.names]
+            for event in unseen
+        ]
+        assert all(all(one) for one in everywhere)
+        jobs = {
+            job for [job] in rows("SELECT id FROM job UNION SELECT id FROM tombstone")
+        }
+        of = {one.job for (_, event), one in receiver.known.items() if event in unseen}
+        assert of <= jobs
         assert judge.false_done == []
         assert judge.unsound == []
         assert receiver.inversions == []

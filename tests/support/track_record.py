@@ -103,6 +103,8 @@ def keep(path: Path, lines: Iterable[dict[str, object]]) -> None:
     day = time.strftime("%Y-%m-%d", time.gmtime())
     release, _, _ = platform.python_version().rpartition(".")
     fresh = [{**line, "python": release, "day": day} for line in lines]
+    # The short form of the same session is no news beside the long one.
+    fresh.sort(key=lambda line: int(str(line.get("runs", 0))))
     by_key = {tuple(line[name] for name in KEY): line for line in (*record, *fresh)}
     path.write_text(
         json.dumps([by_key[key] for key in sorted(by_key)], indent=1) + "\n"
