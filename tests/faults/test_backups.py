@@ -13,6 +13,7 @@ import pytest
 
 from support.judge import Judge, books_of
 from support.track_record import rounds
+from support.winding_up import wind_up
 
 NEWEST = "SELECT coalesce(max(position), 0) FROM event"
 
@@ -73,7 +74,7 @@ async def backs_up(times, staged, postgres, tmp_path, track_record):
             assert [one.id for one in until_then if kept.get(one.id) != one.body] == []
             if scene.engine != "sqlite":
                 postgres.drop(copy)
-        books = await scene.close()
+        books = await wind_up(scene)
         track_record(
             "a backup under load",
             **scene.figures(books)

@@ -11,10 +11,10 @@ from itertools import pairwise
 import aiohttp
 import pytest
 
-from support.distribution import ROOT, python_path
-from support.doomed import BLOCKED, Doom
+from support.doomed import BLOCKED, Doom, doom
 from support.fault_scene import fault_scene
 from support.watching import until
+from support.winding_up import wind_up
 
 WATCHDOG = 2.0
 """s after which a service manager would end a daemon that gives no sign of life."""
@@ -65,9 +65,7 @@ async def test_a_loop_that_is_blocked_gives_no_sign_of_life_and_loses_nothing(
         fault_scene(tmp_path, url, None, chance, sinks=2, at_once=3) as scene,
         service_manager(tmp_path / "notify") as (environ, signs),
     ):
-        program = scene.daemon.program
-        program.module = "support.doomed"
-        program.environ["PYTHONPATH"] += f":{python_path(ROOT / 'tests')}"
+        doom(scene.daemon.program)
         scene.daemon.environ = {**environ, **Doom(POINT, LATE, "block").environment}
         await scene.start()
 
@@ -78,4 +76,4 @@ async def test_a_loop_that_is_blocked_gives_no_sign_of_life_and_loses_nothing(
         await until(was_blocked, within=40, what="signs of life stop and come again")
         assert await worst_lag(scene) > BLOCKED - 1.0
         await scene.at_work()
-        scene.acquit(await scene.close())
+        scene.acquit(await wind_up(scene))

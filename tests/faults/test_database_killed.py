@@ -14,6 +14,7 @@ import pytest
 from support.fault_scene import fault_scene
 from support.track_record import rounds
 from support.watching import until
+from support.winding_up import wind_up
 
 BACK = 5.0
 """s after the database is up until deliveries go on."""
@@ -71,7 +72,7 @@ async def killed(times, staged, postgres, chance, track_record):
         if times > 1:
             await scene.play_out()
         assert process.returncode is None
-        books = await scene.close()
+        books = await wind_up(scene)
         track_record(
             "PostgreSQL killed under load",
             **scene.figures(books)

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
-from support.distribution import ROOT, python_path
-from support.doomed import AFTER, Doom
+from support.doomed import AFTER, Doom, doom
 from support.fatal_points import CORE_LOOPS, SOURCE_LOOPS
 from support.fault_scene import fault_scene
 from support.watching import until
+from support.winding_up import wind_up
 
 DEFECT = 70
 ENDED = 5.0
@@ -63,9 +63,7 @@ async def end_loops(core, of_a_source, tmp_path, chance, track_record):
     began = time.monotonic()
     url = f"sqlite:///{tmp_path / 'state.db'}"
     async with fault_scene(tmp_path, url, None, chance, sinks=2, at_once=3) as scene:
-        program = scene.daemon.program
-        program.module = "support.doomed"
-        program.environ["PYTHONPATH"] += f":{python_path(ROOT / 'tests')}"
+        doom(scene.daemon.program)
         await scene.start()
         await scene.kill()
         with service_manager(tmp_path / "notify") as manager:
@@ -78,7 +76,7 @@ async def end_loops(core, of_a_source, tmp_path, chance, track_record):
         scene.daemon.environ = {}
         await scene.start()
         await scene.at_work()
-        books = await scene.close()
+        books = await wind_up(scene)
         track_record(
             "a supervised loop ends",
             **scene.figures(books) | {"runs": len(core) + len(of_a_source)},
@@ -121,6 +119,8 @@ async def begins_anew(scene, name):
     await until(is_down, within=10, every=0.05, what=f"{name} is down in /readyz")
     [died] = said(scene, "loop.died")[before:]
     assert died["loop"] == "terms:research"
+    # What was out is broken off: it comes again, as after an end of the process.
+    scene.receiver.life += 1
     name_of_metric = 'tunewatch_loop_restarts_total{loop="source"}'
     assert await metric(scene, name_of_metric) == 1.0
 

@@ -14,6 +14,7 @@ from support.fault_scene import fault_scene
 from support.faulty_disk import faulty_disk
 from support.track_record import rounds
 from support.watching import until
+from support.winding_up import wind_up
 
 SINKS = 4
 SHORT = 2
@@ -37,6 +38,7 @@ def on_a_disk(tmp_path, chance, disk_library):
         ) as scene:
             with faulty_disk(disk_library, tmp_path / "disk", under=state) as disk:
                 scene.daemon.environ = disk.environment
+                scene.daemon.program.is_cold = True
                 yield scene, disk
 
     return staged
@@ -89,7 +91,7 @@ async def fills_up(times, longest, on_a_disk, chance, track_record):
         if times > 1:
             await scene.play_out()
         assert process.returncode is None
-        books = await scene.close()
+        books = await wind_up(scene)
         track_record(
             "disk full, then room again",
             **scene.figures(books)
@@ -153,7 +155,7 @@ async def test_a_start_on_a_full_disk_waits_for_room(on_a_disk):
         disk.free()
         await is_back(scene, before)
         assert process.returncode is None
-        scene.acquit(await scene.close())
+        scene.acquit(await wind_up(scene))
 
 
 async def fails(times, on_a_disk, chance, track_record):
@@ -191,7 +193,7 @@ async def fails(times, on_a_disk, chance, track_record):
         await scene.start()
         if times > SHORT:
             await scene.play_out()
-        books = await scene.close()
+        books = await wind_up(scene)
         track_record(
             "EIO on the n-th write or sync",
             **scene.figures(books) | {"runs": times},

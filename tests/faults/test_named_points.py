@@ -9,6 +9,7 @@ import pytest
 from support.deaths import Deaths
 from support.fatal_points import POINTS
 from support.track_record import rounds
+from support.winding_up import wind_up
 
 ON_THE_WAY = [
     name
@@ -33,7 +34,7 @@ async def dies_at(names, staged, chance, track_record):
         await scene.start()
         if len(names) > DRAWN:
             await scene.play_out()
-        books = await scene.close()
+        books = await wind_up(scene)
         deaths.forgive()
         track_record(
             "kill -9 at named points",

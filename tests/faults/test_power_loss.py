@@ -18,6 +18,7 @@ from support.judge import Judge, SqliteBooks
 from support.power_loss import Disk
 from support.recording_receiver import Known, Recording
 from support.track_record import rounds
+from support.winding_up import wind_up
 
 SINKS = 4
 SURVIVES = (0.0, 0.0, 0.5, 0.9)
@@ -39,6 +40,7 @@ async def loses_power(times, tmp_path, chance, track_record, disk_library):
                 disk_library, tmp_path / f"disk{turn}", under=state, noting=True
             ) as disk:
                 scene.daemon.environ = disk.environment
+                scene.daemon.program.is_cold = True
                 await scene.start()
                 await scene.at_work()
                 await asyncio.sleep(chance.uniform(0.0, 0.7))
@@ -51,10 +53,11 @@ async def loses_power(times, tmp_path, chance, track_record, disk_library):
             # It was told because it was committed: no power loss may take that back.
             assert scene.judge.invented() == []
         scene.daemon.environ = {}
+        scene.daemon.program.is_cold = False
         await scene.start()
         if times > 1:
             await scene.play_out()
-        books = await scene.close()
+        books = await wind_up(scene)
         track_record(
             "power loss under load",
             **scene.figures(books),
@@ -79,6 +82,7 @@ async def boundaries(most, tmp_path, chance, track_record, disk_library):
             disk_library, tmp_path / "disk", under=state, noting=True
         ) as disk:
             scene.daemon.environ = disk.environment
+            scene.daemon.program.is_cold = True
             await scene.start()
             while disk.syncs < most:
                 await scene.at_work()

@@ -14,6 +14,7 @@ from support.older_store import (
     sqlite_as_of_first_release,
 )
 from support.watching import until
+from support.winding_up import wind_up
 
 WAITING = 40
 """Events that wait for each plugin, at least."""
@@ -65,7 +66,7 @@ async def test_what_waits_in_an_old_store_is_delivered_after_an_upgrade_that_is_
         await scene.start()
         assert await revision(scene) != "0001"
         await scene.at_work()
-        books = await scene.close()
+        books = await wind_up(scene)
         track_record(
             "upgrade from the first tables with events that wait, killed 3 times",
             **scene.figures(books),

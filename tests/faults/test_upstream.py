@@ -12,6 +12,7 @@ from support.daemon_process import KEY, DaemonProcess
 from support.fault_scene import fault_scene
 from support.track_record import rounds
 from support.watching import until
+from support.winding_up import wind_up
 
 FOUND = 5.0
 """s until a key that was exchanged is used."""
@@ -86,7 +87,7 @@ async def rotates(times, moved, chance, track_record, *, rate=0.0):
         if times > 1:
             await scene.play_out()
         await scene.at_work()
-        books = await scene.close()
+        books = await wind_up(scene)
         track_record(
             "a key revoked and rotated under load",
             **scene.figures(books)
@@ -114,7 +115,7 @@ async def fails_by_chance(seconds, moved, chance, track_record):
         rule.lift()
         await scene.at_work()
         await scene.play_out()
-        books = await scene.close()
+        books = await wind_up(scene)
         track_record(
             "an API that fails by chance",
             **scene.figures(books)

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from support.distribution import ROOT, python_path
-from support.doomed import HASTE, Doom
+from support.doomed import HASTE, Doom, doom
 from support.fatal_points import POINTS, Point, Stage
 from support.fault_scene import Scene
 from support.judge import PostgresBooks
+from support.program import RunningProcess
 
 WITHIN = 60.0
 """s for a daemon to come by a point, on a machine that does other things too."""
@@ -39,10 +39,9 @@ class Deaths:
 
     def __post_init__(self) -> None:
         program = self.scene.daemon.program
-        program.module = "support.doomed"
-        paths = python_path(ROOT / "tests")
-        program.environ["PYTHONPATH"] += f":{paths}"
-        program.environ |= {HASTE: "yes", "TUNEWATCH_DAEMON__API_TOKEN": TOKEN}
+        doom(program)
+        program.is_cold = False
+        program.environ["TUNEWATCH_DAEMON__API_TOKEN"] = TOKEN
 
     async def die_at(self, name: str, **environ: str) -> None:
         """Let a life begin that ends at a point; fail if it does not end there."""
@@ -51,7 +50,8 @@ class Deaths:
         await scene.begin_life()
         if point.stage == "walk":
             self._walk_anew()
-        daemon.environ = {**environ, **Doom(name, call).environment}
+        daemon.environ = {HASTE: "yes", **environ, **Doom(name, call).environment}
+        daemon.program.is_cold = True
         try:
             process = await daemon.spawn()
             async with asyncio.timeout(WITHIN), asyncio.TaskGroup() as tasks:
@@ -63,6 +63,7 @@ class Deaths:
             raise AssertionError(way) from None
         finally:
             daemon.environ = {}
+            daemon.program.is_cold = False
         assert code == -signal.SIGKILL, daemon.ended()
         await scene.kill()
 
@@ -72,7 +73,7 @@ class Deaths:
         mine = tuple(f"{plugin}: {event} " for plugin, event in self.asked)
         uncalled[:] = [line for line in uncalled if not line.startswith(mine)]
 
-    async def _lead_to(self, point: Point, process: asyncio.subprocess.Process) -> None:
+    async def _lead_to(self, point: Point, process: RunningProcess) -> None:
         stage: Stage = point.stage
         if stage not in {"redelivery", "reload", "stop"}:
             return
@@ -86,7 +87,7 @@ class Deaths:
             if process.returncode is None:
                 raise
 
-    async def _ask_for(self, stage: Stage, process: asyncio.subprocess.Process) -> None:
+    async def _ask_for(self, stage: Stage, process: RunningProcess) -> None:
         match stage:
             case "redelivery":
                 await self._ask_again()

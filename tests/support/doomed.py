@@ -19,7 +19,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from support.distribution import ROOT, python_path
 from support.fatal_points import LOOPS, POINTS, Point
+from support.program import Program
 
 AT = "DOOMED_AT"
 """Environment variable: a `Doom` as JSON."""
@@ -33,6 +35,13 @@ BLOCKED = 4.0
 """s for which everything is blocked."""
 AFTER = 1.0
 """s before a loop that is replaced comes to its end."""
+
+
+def doom(program: Program) -> None:
+    """Let a program be started by this module, which does what it is told."""
+    program.module = "support.doomed"
+    program.is_cold = True
+    program.environ["PYTHONPATH"] += f":{python_path(ROOT / 'tests')}"
 
 
 class Doom(msgspec.Struct, frozen=True):

@@ -92,6 +92,12 @@ FAULTS = (
         "from its answering again; memory may not grow",
     ),
     Fault(
+        "kill -9 of the broker",
+        f"{_HERE}test_broker_kills.py::test_nothing_is_lost_by_50_kills_of_the_broker",
+        (25,),
+        "of MQTT, under the whole daemon: nothing counts that was not acknowledged",
+    ),
+    Fault(
         "a backup under load",
         f"{_HERE}test_backups.py::test_a_hundred_backups_under_load_are_whole_and_disturb_nothing",
         (10,),
