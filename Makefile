@@ -47,8 +47,9 @@ bench: $(VENV)/.dev $(VENV)/.system ## how fast it is, as a table
 longevity: $(VENV)/.dev ## an hour that is forty days: nothing may grow
 	PYTHONPATH=tests $(BIN)/python -m bench.bench_longevity $(ARGS)
 
-faults: $(VENV)/.dev $(VENV)/.system ## the long form of the fault suite
-	$(BIN)/pytest -m faults $(ARGS)
+faults: $(VENV)/.dev $(VENV)/.system ## the long form of the fault suite; what passes goes into deploy/FAULTS.md
+	FAULTS_RECORD=deploy/faults.json $(BIN)/pytest -m faults $(ARGS); code=$$?; \
+		cd tests && ../$(BIN)/python -m support.fault_table && exit $$code
 
 image-check: $(VENV)/.dev $(VENV)/.system ## the image's files, built as its Dockerfile says
 	$(BIN)/pytest -m image tests/deploy $(ARGS)

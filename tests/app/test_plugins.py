@@ -23,6 +23,8 @@ class Settings(BaseModel):
 
     mark: str
     hangs: bool = False
+    opens_badly: bool = False
+    closes_badly: bool = False
     is_view: bool = False
 
 
@@ -31,6 +33,7 @@ class House:
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.dies = asyncio.Semaphore(0)
         self.gates: dict[str, Gate] = {}
         self.registry = CollectorRegistry()
         self.plugins = Plugins(
@@ -47,13 +50,25 @@ class House:
         self.log.append(f"open {settings.mark}")
         if settings.hangs:
             await asyncio.Event().wait()
+        if settings.opens_badly and self.log.count(f"open {settings.mark}") == 1:
+            raise asyncio.CancelledError
         if not settings.is_view:
             # What belongs to one opening must not stand in the way of the next.
             Counter("mine", "Of the plugin's own.", registry=registry).inc()
         try:
-            yield View(settings.mark) if settings.is_view else Sink()
+            async with asyncio.TaskGroup() as tasks:
+                loop = tasks.create_task(self._loop(settings.mark))
+                yield View(settings.mark) if settings.is_view else Sink()
+                loop.cancel()
         finally:
             self.log.append(f"closed {settings.mark}")
+        if settings.closes_badly:
+            raise OSError("the broker is gone")
+
+    async def _loop(self, mark):
+        """Be a loop of the plugin's own."""
+        await self.dies.acquire()
+        raise ValueError(mark)
 
     def instance(self, mark, name="ops", **settings):
         made = Instance(
@@ -163,3 +178,40 @@ async def test_a_stop_in_the_middle_of_an_exchange_leaves_nothing_open(house):
     opened = {line.split()[1] for line in house.log if line.startswith("open")}
     closed = {line.split()[1] for line in house.log if line.startswith("closed")}
     assert opened == closed
+
+
+async def test_one_whose_own_loop_dies_harms_nobody_else_and_is_opened_again(house):
+    async with asyncio.TaskGroup() as tasks:
+        other = house.instance("other", name="other", is_view=True)
+        both = [house.instance("one"), other]
+        await house.plugins.open_all(tasks, both)
+        house.dies.release()
+        await until(lambda: house.log.count("open one") == 2, what="it opens again")
+        await until(
+            lambda: all(gate.is_taking() for gate in house.gates.values()),
+            what="both take events",
+        )
+        assert await house.page() == b"other"
+        await house.plugins.close_all()
+    assert house.log.count("open other") == 1
+
+
+async def test_one_that_fails_to_close_harms_nobody(house):
+    async with asyncio.TaskGroup() as tasks:
+        bad = house.instance("one", closes_badly=True)
+        await house.plugins.open_all(tasks, [bad])
+        [tried] = house.plugins.exchange(tasks, [house.instance("two")], gone=[])
+        async with asyncio.timeout(5.0):
+            await tried.wait()
+        assert house.gates["ops"].is_taking()
+        await house.plugins.close_all()
+    assert house.log == ["open one", "closed one", "open two", "closed two"]
+
+
+async def test_a_stray_cancellation_while_one_opens_is_no_end_of_it(house):
+    async with asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(5.0):
+            odd = house.instance("one", opens_badly=True)
+            await house.plugins.open_all(tasks, [odd])
+            await until(house.gates["ops"].is_taking, what="it is opened after all")
+        await house.plugins.close_all()

@@ -12,6 +12,7 @@ import pytest
 
 from support.databases import PostgresServer
 from support.fault_scene import Scene, fault_scene
+from support.faulty_disk import compiled
 
 
 @pytest.fixture
@@ -20,3 +21,9 @@ def staged(
 ) -> Callable[..., AbstractAsyncContextManager[Scene]]:
     """Lend a scene, once per engine."""
     return partial(fault_scene, tmp_path, store_url, postgres, chance)
+
+
+@pytest.fixture(scope="session")
+def disk_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lend the library that stands between a program and its disk."""
+    return compiled(tmp_path_factory.mktemp("disk"))

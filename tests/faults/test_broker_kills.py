@@ -81,7 +81,8 @@ async def survives(kills, tmp_path, chance, track_record):
     assert said["plugin.defect"] == 0
     repeated = way.published.total() - len(committed)
     track_record(
-        "kill -9 of the broker, sqlite",
+        "kill -9 of the broker",
+        engine="sqlite",
         runs=kills,
         lost=f"0 of {len(committed)}",
         repeated=f"{repeated / kills:.1f} a kill",

@@ -120,10 +120,11 @@ async def test_a_restored_backup_renames_nothing_and_no_sequence_goes_back(
     assert back == []
     assert told_twice(books.events) == []
     track_record(
-        "backup restored, sqlite",
+        "backup restored in the place of the store",
+        engine="sqlite",
         runs=1,
         lost=0,
         repeated=f"{len(told_again)}, each under its old id",
-        **{"out of order": len(back)},
+        out_of_order=len(back),
         seconds=round(time.monotonic() - began),
     )

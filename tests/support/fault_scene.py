@@ -45,6 +45,8 @@ class Scene:
     """Lives of the daemon that a kill ended."""
     set_aside: int = 0
     """Events given up because three ends in a row met them out and alone."""
+    ready_in: list[float] = field(default_factory=list)
+    """s that each start took."""
 
     @property
     def engine(self) -> str:
@@ -54,7 +56,7 @@ class Scene:
     async def start(self) -> None:
         """Start a daemon, in a life of its own."""
         await self.begin_life()
-        await self.daemon.start()
+        self.ready_in.append(await self.daemon.start())
 
     async def begin_life(self) -> None:
         """Have what comes from now on counted for a new life of the daemon."""
@@ -152,10 +154,12 @@ class Scene:
         lost = len(self.judge.missing())
         aside = f"; {self.set_aside} set aside" if self.set_aside else ""
         return {
+            "engine": self.engine,
             "runs": len(self.ended),
             "lost": f"{lost} of {len(books.events) * len(self.names)}",
             "repeated": f"{mean(repeats):.1f} a kill, most {max(repeats)}{aside}",
             "out of order": len(self.receiver.inversions),
+            "recovered in": f"{max(self.ready_in, default=0.0):.1f} s at most",
         }
 
     def acquit(self, books: Books) -> None:
@@ -187,6 +191,7 @@ async def fault_scene(
     sinks: int = 20,
     at_once: int = 8,
     grace: float = 5.0,
+    kind: type[DaemonProcess] = DaemonProcess,
 ) -> AsyncIterator[Scene]:
     """Set the scene; the daemon is not started yet."""
     names = list(hook_names(sinks))
@@ -199,6 +204,7 @@ async def fault_scene(
             api_url=moving.url,
             hooks={name: receiver.url(name) for name in names},
             grace=grace,
+            kind=kind,
         ) as daemon,
     ):
         yield Scene(

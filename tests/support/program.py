@@ -41,6 +41,7 @@ class Program:
     environ: dict[str, str] = field(default_factory=dict)
     sites: tuple[Path, ...] = ()
     is_cold: bool = False
+    module: str = "tunewatch"  #: what is run, if it is cold
 
     def __post_init__(self) -> None:
         site = tunewatch_site(self.directory / "site")
@@ -53,10 +54,9 @@ class Program:
             **self.environ,
         }
 
-    @staticmethod
-    def command(*arguments: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
         """Return the command line."""
-        return [sys.executable, "-m", "tunewatch", *arguments]
+        return [sys.executable, "-m", self.module, *arguments]
 
     def __call__(self, *arguments: str, **environ: str) -> Ended:
         """Run it to its end."""

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -47,6 +48,16 @@ class Known:
     status: int = 0  #: of the last answer
 
 
+class Moment(NamedTuple):
+    """When something came, or was acknowledged, by the monotonic clock."""
+
+    at: float
+    plugin: str
+    event_id: str
+    digest: bytes
+    is_acknowledged: bool
+
+
 @dataclass(slots=True)
 class Recording:
     """What came, what was acknowledged, and what should not have been."""
@@ -70,6 +81,8 @@ class Recording:
     misnamed: list[str] = field(default_factory=list)
     bodies: list[tuple[int, str, bytes]] | None = None
     """Every arrival with its life and plugin, if a test wants to read them."""
+    diary: list[Moment] | None = None
+    """Every arrival and every yes in their order, if a test wants to know."""
     heard: dict[str, float] = field(default_factory=dict)
     """When something came last, by what follows the `?` of a hook's address."""
     port: int = 0
@@ -113,7 +126,9 @@ class Recording:
         body = await request.read()
         plugin = request.path[1:]
         self.heard[request.query_string] = time.monotonic()
+        event_id = request.headers.get("webhook-id", "")
         known = self._note(plugin, request, body)
+        self._enter(plugin, event_id, known, is_acknowledged=False)
         if self.slowness:
             await asyncio.sleep(self.chance.uniform(0.0, self.slowness))
         status = self.answer(plugin)
@@ -123,7 +138,17 @@ class Recording:
         known.status = status
         if 200 <= status < 300:
             known.acknowledged += 1
+            self._enter(plugin, event_id, known, is_acknowledged=True)
         return web.Response(status=status)
+
+    def _enter(
+        self, plugin: str, event_id: str, known: Known, *, is_acknowledged: bool
+    ) -> None:
+        if self.diary is not None:
+            moment = time.monotonic()
+            self.diary.append(
+                Moment(moment, plugin, event_id, known.digest, is_acknowledged)
+            )
 
     def _note(self, plugin: str, request: web.Request, body: bytes) -> Known:
         told = _read.decode(body)

@@ -1,15 +1,35 @@
-"""Seeds that are printed, and the table of what every fault came to."""
+"""Seeds that are printed, and the record of what every fault came to.
+
+A long form that passes can keep its lines: $FAULTS_RECORD names the file that
+`fault_table` makes the published table of.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-COLUMNS = ("fault", "runs", "seed", "lost", "repeated", "out of order", "seconds")
+COLUMNS = (
+    "fault",
+    "engine",
+    "runs",
+    "seed",
+    "lost",
+    "repeated",
+    "out of order",
+    "recovered in",
+    "seconds",
+)
+KEY = ("fault", "engine", "python")
+"""What a line is about: a later run about the same takes its place."""
 
 
 @pytest.fixture
@@ -19,6 +39,11 @@ def seed() -> int:
     drawn = random.SystemRandom().randrange(2**31) if given is None else int(given)
     print(f"FAULTS_SEED={drawn}")  # noqa: T201 - pytest shows it when a test fails
     return drawn
+
+
+def rounds(usual: int) -> int:
+    """Return how often a long form does what it does: FAULTS_ROUNDS, or as usual."""
+    return int(os.environ.get("FAULTS_ROUNDS", usual))
 
 
 @pytest.fixture
@@ -31,25 +56,27 @@ def chance(seed: int) -> random.Random:
 def track_record(
     record_property: Callable[[str, object], None], seed: int
 ) -> Callable[..., None]:
-    """Lend a way to enter a line into the table that is printed at the end."""
+    """Lend a way to enter a line into the record."""
 
     def enter(fault: str, **figures: object) -> None:
-        record_property("fault", {"fault": fault, "seed": seed, **figures})
+        # Underlined for Python, spaced for people.
+        told = {name.replace("_", " "): value for name, value in figures.items()}
+        line = {"fault": fault, "engine": "", "seed": seed, **told}
+        record_property("fault", line)
 
     return enter
 
 
 @pytest.hookimpl
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the table: a fault, how often, and what it cost."""
-    lines = [
-        value
-        for reports in terminalreporter.stats.values()
-        for report in reports
+    """Print the lines of this session: a fault, how often, and what it cost."""
+    reports = [
+        report
+        for found in terminalreporter.stats.values()
+        for report in found
         if getattr(report, "when", None) == "call"
-        for name, value in report.user_properties
-        if name == "fault"
     ]
+    lines = [line for report in reports for line in _lines(report)]
     if not lines:
         return
     table = [COLUMNS] + [
@@ -60,3 +87,25 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for row in table:
         cells = zip(row, widths, strict=True)
         terminalreporter.line("  ".join(cell.ljust(width) for cell, width in cells))
+    kept = os.environ.get("FAULTS_RECORD")
+    if kept is not None:
+        passed = [line for one in reports if one.passed for line in _lines(one)]
+        keep(Path(kept), passed)
+
+
+def _lines(report: Any) -> list[dict[str, object]]:
+    return [value for name, value in report.user_properties if name == "fault"]
+
+
+def keep(path: Path, lines: Iterable[dict[str, object]]) -> None:
+    """Enter lines into the record in a file; of the same kind the last one stays."""
+    record = json.loads(path.read_text()) if path.exists() else []
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    release, _, _ = platform.python_version().rpartition(".")
+    fresh = [{**line, "python": release, "day": day} for line in lines]
+    # The short form of the same session is no news beside the long one.
+    fresh.sort(key=lambda line: int(str(line.get("runs", 0))))
+    by_key = {tuple(line[name] for name in KEY): line for line in (*record, *fresh)}
+    path.write_text(
+        json.dumps([by_key[key] for key in sorted(by_key)], indent=1) + "\n"
+    )

@@ -102,7 +102,8 @@ class _Daemon:
             return await self._run(stop, once=once, reload=reload)
         code, fault = 0, None
         async with asyncio.TaskGroup() as tasks:
-            told = tasks.create_task(self._base.service.keep(), name="service")
+            keeping = eternal("service", self._base.service.keep)
+            told = tasks.create_task(keeping, name="service")
             try:
                 code = await self._run(stop, once=once, reload=reload)
             except Exception as error:  # noqa: BLE001 - raised below, not in a group

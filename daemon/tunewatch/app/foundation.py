@@ -55,7 +55,11 @@ class Foundation:
         self.terms = TermsFile(
             settings.daemon.web_config_file, told=self.telemetry.web_config_read
         )
-        self.lives = Lives(clock=clock, jitter=jitter)
+        self.lives = Lives(
+            clock=clock,
+            jitter=jitter,
+            loop_died=partial(self.telemetry.loop_died, "source"),
+        )
         self.lives.expect(settings.sources)
         self.announcements = Announcements(
             find=self.lives.sources.get, clock=clock, telemetry=self.telemetry
@@ -92,7 +96,7 @@ class Foundation:
         self.sources_born(self.settings.sources)
         self.overseeing.born()
         self.announcements.listen(self.settings.sources.values())
-        self.telemetry.state_asked(self.health.store.is_up)
+        self.telemetry.state_asked(self.health.is_store_up)
         self.terms.born()
         self.tell()
 

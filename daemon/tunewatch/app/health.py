@@ -78,6 +78,10 @@ class DaemonHealth:
             web_config=self.web_config() or UNSET,
         )
 
+    def is_store_up(self) -> bool:
+        """Whether the store answers and takes what it is given."""
+        return self._store().state == "up"
+
     def polled(self) -> list[int]:
         """Return the sources that are looked at here: nobody knows of orphans' jobs."""
         lives = self.lives.sources.values()

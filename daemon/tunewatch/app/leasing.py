@@ -17,6 +17,7 @@ import structlog
 from tunewatch.clock import Clock, sleep_or
 from tunewatch.store.leases import Leases
 from tunewatch.store.records import Fence, StoreFault, StoreUnavailable
+from tunewatch.unbidden import endless
 
 SEEK_EVERY = 0.2
 """s between looks for free leases: what is handed over is taken within a second."""
@@ -161,8 +162,12 @@ class Leasing:
         """Seek and renew for as long as the process lives. Raises StoreFault."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._seek_and_renew(), name="lease.renew")
-                tasks.create_task(self._watch(), name="lease.watch")
+                loops = {
+                    "lease.renew": self._seek_and_renew(),
+                    "lease.watch": self._watch(),
+                }
+                for name, loop in loops.items():
+                    tasks.create_task(endless(f"the loop {name}", loop), name=name)
         finally:
             await self._end()
         raise AssertionError("leases are kept for as long as the process lives")

@@ -47,6 +47,7 @@ class Lives:
 
     clock: Clock
     jitter: pace.Jitter
+    loop_died: Callable[[], object] = lambda: None  #: called at each death
     sources: dict[str, SourceLife] = field(default_factory=dict)
     orphans: dict[str, OrphanLife] = field(default_factory=dict)
     absent: dict[str, PartState] = field(default_factory=dict)
@@ -155,6 +156,7 @@ class Lives:
                         clock=self.clock,
                         jitter=self.jitter,
                         died=died,
+                        counted=self.loop_died,
                     ),
                     name=title,
                 )

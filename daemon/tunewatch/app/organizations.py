@@ -28,6 +28,7 @@ from tunewatch.config import OrganizationSettings, SourceSettings
 from tunewatch.settings import ConfigError, Secret
 from tunewatch.sources.contract import Organizing, SourceContext
 from tunewatch.telemetry import Telemetry
+from tunewatch.unbidden import endless
 from tunewatch.web import PartState
 
 LOOK_EVERY = 2.0
@@ -104,7 +105,8 @@ class Organization:
         self._unfinished |= await kept.unfinished()
         async with asyncio.TaskGroup() as tasks:
             if self.settings.admin_key is not None:
-                tasks.create_task(self._list(), name=f"projects:{self.name}")
+                listing = endless(f"the loop projects:{self.name}", self._list())
+                tasks.create_task(listing, name=f"projects:{self.name}")
                 await self._first_list()
             while True:
                 await self.keys.look()

@@ -17,6 +17,7 @@ from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife, first_of
 from tunewatch.dispatch import Dispatcher
 from tunewatch.store.records import Fence, LeaseLost, SourceRow, StoreUnavailable
+from tunewatch.unbidden import unbroken, until_told
 from tunewatch.web import PartState
 
 PASS_ON_EVERY = 2.0
@@ -84,11 +85,19 @@ class OrphanLife:
         try:
             async with asyncio.TaskGroup() as tasks:
                 delivering = tasks.create_task(
-                    dispatcher.run(enough, grace=self.parts.grace),
+                    until_told(
+                        f"the loop dispatch:{self.name}",
+                        dispatcher.run(enough, grace=self.parts.grace),
+                        enough,
+                    ),
                     name=f"dispatch:{self.name}",
                 )
                 passing = tasks.create_task(
-                    self._pass_on(dispatcher, held.fence), name=f"pass_on:{self.name}"
+                    unbroken(
+                        f"the loop pass_on:{self.name}",
+                        self._pass_on(dispatcher, held.fence),
+                    ),
+                    name=f"pass_on:{self.name}",
                 )
                 await first_of(stop, held.lost, delivering, passing)
                 passing.cancel()

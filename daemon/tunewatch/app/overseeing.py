@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tunewatch import pace, sources
@@ -127,6 +128,7 @@ class Overseeing:
             clock=self.clock,
             jitter=self.jitter,
             died=died,
+            counted=partial(self.telemetry.loop_died, "organization"),
         )
         return tasks.create_task(watching, name=name)
 

@@ -25,6 +25,7 @@ from tunewatch.dispatch import Gate
 from tunewatch.host import Instance
 from tunewatch.plugin import Context, Reactor, Route, Sink, View
 from tunewatch.settings import ConfigError, Mistake
+from tunewatch.unbidden import unbroken
 
 FIRST_WAIT = 2.0
 """s before a plugin is opened again for the first time, doubling to five minutes."""
@@ -142,16 +143,20 @@ class Plugins:
             await asyncio.wait([after.task])
         failures = 0
         while not kept.over.is_set():
-            async with AsyncExitStack() as stack:
-                opened = await self._try_to_open(kept, stack)
-                if opened is not None:
-                    self._take(kept, opened)
-                    if failures:
-                        name = kept.instance.name
-                        _log.info("plugin.opened", plugin=name, after=failures)
-                    await kept.over.wait()
-                    self._drop(kept.routes)
-                    return
+            try:
+                async with AsyncExitStack() as stack:
+                    opened = await self._try_to_open(kept, stack)
+                    if opened is not None:
+                        self._take(kept, opened)
+                        if failures:
+                            name = kept.instance.name
+                            _log.info("plugin.opened", plugin=name, after=failures)
+                        failures = 0
+                        await unbroken("the plugin", kept.over.wait())
+                        self._drop(kept.routes)
+                        return
+            except Exception as error:  # noqa: BLE001 - plugin code: whatever it raises
+                self._died(kept, error)
             failures += 1
             wait = pace.back_off(FIRST_WAIT, failures, self.jitter)
             await sleep_or(kept.over, wait, self.clock)
@@ -162,6 +167,14 @@ class Plugins:
         self.routes[:0] = kept.routes
         kept.gate.opened(discreet(opened, self.clear))
         kept.tried.set()
+
+    def _died(self, kept: _Kept, error: Exception) -> None:
+        """Take in that something of its own ended a plugin, or that closing failed."""
+        self._drop(kept.routes)
+        kept.is_open = False
+        reason = f"it died: {type(error).__name__}: {self.clear(str(error))}"
+        kept.gate.closed(reason)
+        _log.error("plugin.died", plugin=kept.instance.name, reason=reason)
 
     def _drop(self, routes: list[Route]) -> None:
         left = [one for one in self.routes if not any(one is old for old in routes)]
@@ -177,7 +190,9 @@ class Plugins:
             context = self.context_of(instance, lent)
             manager = instance.plugin.open(instance.settings, context)
             async with asyncio.timeout(OPENING):
-                opened = await stack.enter_async_context(manager)
+                opened = await unbroken(
+                    "its opening", stack.enter_async_context(manager)
+                )
             if answers_requests(opened):
                 kept.routes = list(opened.routes())
         except Exception as error:  # noqa: BLE001 - plugin code: whatever it raises

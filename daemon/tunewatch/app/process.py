@@ -19,6 +19,8 @@ from tunewatch.app.notifying import Notifier
 from tunewatch.app.reloading import Reload
 from tunewatch.config import Settings
 
+YOUNG = 10_000
+"""Objects made and not freed between two of the collector's rounds over the young."""
 SAME_SIGNAL = 0.5
 """s within which a signal is the echo of the first: some send it to the whole group."""
 
@@ -69,7 +71,10 @@ def exempt_what_stays() -> None:
 
     Modules and parts live as long as the process: going over them again and again held
     the loop for 55 ms each time, a seventh of the time while webhooks went out fast.
+    The rounds over what is young are rarer than by default: nearly all of it is freed
+    without them, and they took a tenth of the time while many jobs run.
     """
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
     gc.unfreeze()  # what a reload left
     gc.collect()
     gc.freeze()

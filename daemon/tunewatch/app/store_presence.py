@@ -19,10 +19,6 @@ class StorePresence:
     reason: str | None = None  #: why it is away; None while it answers
     is_known: bool = False  #: it was asked at least once
 
-    def is_up(self) -> bool:
-        """Whether it answered when it was asked last."""
-        return self.is_known and self.reason is None
-
     def away(self, reason: str) -> None:
         """Note that it could not be asked."""
         if self.reason is None:

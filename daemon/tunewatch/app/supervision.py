@@ -15,6 +15,7 @@ import structlog
 from tunewatch import pace
 from tunewatch.clock import Clock
 from tunewatch.store.records import StoreBroken, StoreUnavailable, StoreUnusable
+from tunewatch.unbidden import endless, unbroken
 
 FIRST_WAIT = 1.0
 """s before a loop is restarted for the first time, doubling to five minutes."""
@@ -27,14 +28,14 @@ loop, and how long a database is away says nothing about when it is back."""
 _log = structlog.get_logger(__name__)
 
 
-class LoopEnded(Exception):
-    """A loop that should never end did."""
-
-
 async def eternal(name: str, loop: Callable[[], Awaitable[object]]) -> NoReturn:
     """Run a core loop: if it ends, for whatever reason, so does the process."""
-    await loop()
-    raise LoopEnded(f"the loop {name} returned, which it should never do")
+    try:
+        await endless(f"the loop {name}", loop())
+    except Exception as error:
+        if _fatal(error) is None:  # else it is the store's end, not the loop's
+            _log.error("loop.died", loop=name, reason=_reason(error), exc_info=error)
+        raise
 
 
 async def restarted(
@@ -45,10 +46,12 @@ async def restarted(
     clock: Clock,
     jitter: pace.Jitter,
     died: Callable[[str | None], None],
+    counted: Callable[[], object] = lambda: None,
 ) -> None:
     """Run a loop over and over until it ends after `stop`.
 
     `died` is told why it does not run, in words for a person, and None when it runs.
+    `counted` is called at each death, not while the store is away.
 
     Raises StoreBroken and StoreUnusable: no restart helps them.
     """
@@ -58,7 +61,7 @@ async def restarted(
         began = clock.monotonic()
         died(None)
         try:
-            await loop()
+            await unbroken(f"the loop {name}", loop())
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told and ends here
             fatal = _fatal(error)
             if fatal is not None:
@@ -74,6 +77,7 @@ async def restarted(
             reason = _reason(error)
             _log.error("loop.died", loop=name, reason=reason, exc_info=error)
             died(f"its loop died: {reason}")
+            counted()
         else:
             failures = 0
             is_waiting = False

@@ -21,6 +21,7 @@ from tunewatch.poller.source_poller import SourcePoller, SourceSetting
 from tunewatch.sources.contract import Source
 from tunewatch.store.records import Fence, LeaseLost, SourceRow
 from tunewatch.store.requests import Request
+from tunewatch.unbidden import endless, until_told
 
 _log = structlog.get_logger(__name__)
 
@@ -99,11 +100,16 @@ class SourceLife:
             async with asyncio.TaskGroup() as tasks:
                 name = self.source.name
                 delivering = tasks.create_task(
-                    dispatcher.run(enough, grace=self.parts.grace),
+                    until_told(
+                        f"the loop dispatch:{name}",
+                        dispatcher.run(enough, grace=self.parts.grace),
+                        enough,
+                    ),
                     name=f"dispatch:{name}",
                 )
                 polling = tasks.create_task(
-                    self._poll(dispatcher, poller), name=f"poll:{name}"
+                    endless(f"the loop poll:{name}", self._poll(dispatcher, poller)),
+                    name=f"poll:{name}",
                 )
                 await first_of(stop, held.lost, delivering)
                 if not self.parts.leasing.trusts(held.fence):

@@ -23,8 +23,9 @@ from tunewatch.store.records import Committed, Fence, JobFault, StoreUnavailable
 
 T = TypeVar("T")
 FIRST_WAIT = 0.5
-"""s before a commit is tried again for the first time, doubling to half a minute."""
-LONGEST_WAIT = 30.0
+"""s before a commit is tried again for the first time, doubling."""
+LONGEST_WAIT = 4.0
+"""s between tries at most: polling resumes within seconds after the store is back."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Committer:
     log: FilteringBoundLogger
     tide: Tide | None = None  #: None: every look is committed at once
     paused_reason: str | None = None  #: why polling waits for the store
+    _waiting: int = 0  #: how many wait
 
     async def commit(
         self, observations: Sequence[Observation]
@@ -63,15 +65,21 @@ class Committer:
     async def owed(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, as often as it takes while the store is unavailable."""
         tries = 0
-        while True:
-            try:
-                done = await write()
-            except StoreUnavailable as fault:
-                await self._wait(fault, tries)
-                tries += 1
-            else:
-                self._works()
-                return done
+        try:
+            while True:
+                try:
+                    done = await write()
+                    break
+                except StoreUnavailable as fault:
+                    self._waiting += not tries
+                    await self._wait(fault, tries)
+                    tries += 1
+        finally:
+            self._waiting -= tries > 0
+        # On a disk that is nearly full what is small is written, and others wait on.
+        if not self._waiting:
+            self._works()
+        return done
 
     async def _wait(self, fault: StoreUnavailable, tries: int) -> None:
         if self.paused_reason is None:

@@ -20,6 +20,7 @@ from tunewatch.poller.observer import PollObserver
 from tunewatch.poller.tracked import Tracked
 from tunewatch.poller.trouble import Trouble
 from tunewatch.sources.contract import Missing, SourceFault
+from tunewatch.unbidden import unbroken
 
 AT_ONCE = 4
 """Looks in flight of one source: each holds a page, and there may be many sources."""
@@ -91,7 +92,7 @@ class LookLoop:
         job.is_awaited = False
         fault: str | None = None
         try:
-            await self.looker.look(job)
+            await unbroken(f"a look at {job.id}", self.looker.look(job))
             self.trouble.look_failures = 0
         except (SourceFault, NotCommitted) as failure:
             fault = type(failure).__name__.lower()

@@ -34,6 +34,7 @@ from tunewatch.poller.trouble import Trouble
 from tunewatch.sources.contract import Source, files_grow
 from tunewatch.store.opening import Store
 from tunewatch.store.records import Fence, SourceRow
+from tunewatch.unbidden import endless, unbroken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,10 +204,16 @@ class SourcePoller:
         async with asyncio.TaskGroup() as tasks:
             name = self._source.name
             walk = self._list_loop
-            tasks.create_task(walk.first_walk(), name=f"walk:{name}")
-            tasks.create_task(walk.newest_pages(), name=f"discover:{name}")
-            tasks.create_task(walk.daily_walk(), name=f"daily:{name}")
-            tasks.create_task(self._look(tasks), name=f"look:{name}")
+            first = f"walk:{name}"
+            walking = unbroken(f"the loop {first}", walk.first_walk())
+            tasks.create_task(walking, name=first)
+            loops = {
+                f"discover:{name}": walk.newest_pages(),
+                f"daily:{name}": walk.daily_walk(),
+                f"look:{name}": self._look(tasks),
+            }
+            for title, loop in loops.items():
+                tasks.create_task(endless(f"the loop {title}", loop), name=title)
         raise AssertionError("the loops of a poller never end by themselves")
 
     async def _load(self, among: Collection[str] | None = None) -> None:

@@ -15,6 +15,7 @@ from itertools import groupby
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
+import structlog
 from sqlalchemy import Connection
 
 from tunewatch.store.records import (
@@ -23,10 +24,13 @@ from tunewatch.store.records import (
     StoreUnavailable,
     StoreUnusable,
 )
+from tunewatch.unbidden import unbroken
 
 T = TypeVar("T")
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
 Transaction: TypeAlias = Callable[[Connection], Any]
+
+_log = structlog.get_logger(__name__)
 
 MOST_TOGETHER = 64
 """Functions in one transaction, at most: a group must end well within a lease."""
@@ -145,7 +149,7 @@ class Grouping:
 
     async def __aenter__(self) -> Grouping:
         await self._tasks.__aenter__()
-        self._tasks.create_task(self._serve(), name="store.writer")
+        self._tasks.create_task(self._go_on(), name="store.writer")
         return self
 
     async def __aexit__(
@@ -179,6 +183,15 @@ class Grouping:
             raise error
         result: T = value
         return result
+
+    async def _go_on(self) -> None:
+        """Serve to the end; whatever else ends it ends who opened the store."""
+        try:
+            await unbroken("the loop store.writer", self._serve())
+        except Exception as error:
+            reason = type(error).__name__
+            _log.error("loop.died", loop="store.writer", reason=reason, exc_info=error)
+            raise
 
     async def _serve(self) -> None:
         try:

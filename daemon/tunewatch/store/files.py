@@ -6,16 +6,17 @@ file format's header and nothing of tables.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from tunewatch.store.faults import damaged, translated
-from tunewatch.store.records import StoreInUse, StoreUnusable
+from tunewatch.store.records import StoreBroken, StoreInUse, StoreUnusable
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER = 100
@@ -28,9 +29,11 @@ def held(path: Path) -> Iterator[None]:
     """Own the file until the block ends; make it if there is none.
 
     The lock lies beside the file, so that no tool that opens the database can drop it,
-    and ends with the process however that ends. Raises StoreInUse, StoreUnusable.
+    and ends with the process however that ends. Raises StoreInUse, StoreUnusable,
+    StoreBroken.
     """
     try:
+        made = [one for one in (path.parent, *path.parent.parents) if not one.exists()]
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -40,14 +43,22 @@ def held(path: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise _in_use(path, descriptor) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        _sign(descriptor, f"{os.getpid()}\n")
+        for directory in made:
+            _keep_names(directory.parent)
         _make(path)
         examine(path)
         yield
-        os.ftruncate(descriptor, 0)
+        _sign(descriptor, "")
     finally:
         os.close(descriptor)
+
+
+def _sign(descriptor: int, whose: str) -> None:
+    """Say whose the lock is, for people: on a full or failing disk it does without."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, whose.encode(), 0)
 
 
 def holder(path: Path) -> int | None:
@@ -93,11 +104,23 @@ def _make(path: Path) -> None:
     except OSError as error:
         raise _refused(path, error) from None
     os.close(descriptor)
-    directory = os.open(path.parent, os.O_RDONLY)
+    _keep_names(path.parent)
+
+
+def _keep_names(directory: Path) -> None:
+    """Let the names in a directory survive a power loss. Raises StoreBroken."""
     try:
-        os.fsync(directory)
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return  # of somebody else, and not for us to read
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot do that for a directory, and need not.
+        if error.errno == errno.EIO:
+            raise StoreBroken(f"the disk failed under {directory} (fsync)") from None
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def examine(path: Path) -> None:

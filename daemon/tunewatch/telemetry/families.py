@@ -22,6 +22,9 @@ DROPS = ("rejected", "tries", "age", "crash", "other")
 STATES = ("up", "probing", "paused")
 """How a plugin can be: not open counts as probing."""
 
+LOOPS = ("source", "organization")
+"""What a loop that is started again is of."""
+
 ENDPOINTS = ("jobs", "job", "events", "checkpoints", "file")
 PHASES = ("discovery", "look")
 
@@ -267,7 +270,7 @@ class ProcessFamilies:
             "python_version",
         )
         self.tracked = gauge("jobs_tracked", "Jobs that are not settled.")
-        self.store_up = gauge("state_up", "Whether the store answers.")
+        self.store_up = gauge("state_up", "Whether the store answers and takes writes.")
         self.size = late("state_size_bytes", "Bytes that the store takes.")
         self.free = late(
             "state_free_bytes",
@@ -304,6 +307,14 @@ class ProcessFamilies:
             "web_certificate_expires_timestamp_seconds",
             "When the certificate that is served expires, in unix seconds.",
         )
+        self.died = Counter(
+            "tunewatch_loop_restarts",
+            "Loops that died and were started again.",
+            ("loop",),
+            registry=to,
+        )
+        for loop in LOOPS:
+            self.died.labels(loop)
         self.lag = gauge(
             "event_loop_lag_seconds",
             "The worst delay of the event loop in the last minute, in seconds.",

@@ -291,6 +291,10 @@ class Telemetry:
         """Ask at each scrape whether the store answers."""
         self._process.store_up.set_function(lambda: float(is_up()))
 
+    def loop_died(self, loop: str) -> None:
+        """Count a loop that died and is started again; `loop` is one of `LOOPS`."""
+        self._process.died.labels(loop).inc()
+
     def state_written(self) -> None:
         """Say that something was committed."""
         self._process.written(self._now())

@@ -1,0 +1,227 @@
+"""A disk that is full, or fails: what is owed is kept, what is said is true."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from support.fault_scene import fault_scene
+from support.faulty_disk import faulty_disk
+from support.track_record import rounds
+from support.watching import until
+from support.winding_up import wind_up
+
+SINKS = 4
+SHORT = 2
+"""Failures of the short form."""
+RESUMED = 10.0
+"""s after there is room again."""
+STORE = 3
+"""The exit code of a daemon whose store cannot be used."""
+
+
+@pytest.fixture
+def on_a_disk(tmp_path, chance, disk_library):
+    """Lend a scene whose daemon is on a disk that fails when it is told to."""
+    state = tmp_path / "state"
+    url = f"sqlite:///{state / 'state.db'}"
+
+    @asynccontextmanager
+    async def staged():
+        async with fault_scene(
+            tmp_path, url, None, chance, sinks=SINKS, at_once=4
+        ) as scene:
+            with faulty_disk(disk_library, tmp_path / "disk", under=state) as disk:
+                scene.daemon.environ = disk.environment
+                scene.daemon.program.is_cold = True
+                yield scene, disk
+
+    return staged
+
+
+async def asked(scene, path):
+    url = f"http://127.0.0.1:{scene.daemon.port}{path}"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, await answer.text()
+
+
+async def state_up(scene):
+    _, text = await asked(scene, "/metrics")
+    [line] = [one for one in text.splitlines() if one.startswith("tunewatch_state_up")]
+    return float(line.rpartition(" ")[2])
+
+
+def said(scene, event):
+    lines = scene.daemon.log.read_text().splitlines()
+    found = (json.loads(line) for line in lines if line.startswith("{"))
+    return [line for line in found if line["event"] == event]
+
+
+async def fills_up(times, longest, on_a_disk, chance, track_record):
+    began, resumed = time.monotonic(), []
+    async with on_a_disk() as (scene, disk):
+        await scene.start()
+        process = scene.daemon.process
+        for turn in range(1, times + 1):
+            await scene.at_work()
+            await asyncio.sleep(chance.uniform(0.0, 0.5))
+            disk.fill(chance.choice((0, 5000, 40_000)))
+            await is_paused(scene)
+            await asyncio.sleep(chance.uniform(1.0, longest))
+            before = scene.receiver.arrivals
+            await asyncio.sleep(0.5)
+            assert scene.receiver.arrivals == before, "sent, and no mark of it kept"
+            assert await state_up(scene) == 0.0
+            status, _ = await asked(scene, "/livez")
+            assert status == 200
+            at, before = time.monotonic(), scene.receiver.arrivals
+            disk.free()
+            await is_back(scene, before)
+            resumed.append(time.monotonic() - at)
+            for one in ("poll.waits_for_store", "poll.store_is_back"):
+                assert len(said(scene, one)) == turn, one
+            for one in ("dispatch.paused", "dispatch.resumed"):
+                assert len(said(scene, one)) <= turn, one
+        assert disk.struck > 0
+        if times > 1:
+            await scene.play_out()
+        assert process.returncode is None
+        books = await wind_up(scene)
+        track_record(
+            "disk full, then room again",
+            **scene.figures(books)
+            | {
+                "runs": times,
+                "repeated": scene.receiver.repeats.total(),
+                "recovered in": f"{max(resumed):.1f} s at most",
+            },
+            seconds=round(time.monotonic() - began),
+        )
+        scene.acquit(books)
+        assert scene.receiver.repeats.total() == 0
+    assert max(resumed) <= RESUMED
+
+
+async def is_paused(scene):
+    async def says_so():
+        status, text = await asked(scene, "/readyz")
+        return status == 503 and "room" in text
+
+    await until(says_so, within=30, every=0.1, what="/readyz says that it is full")
+
+
+async def is_back(scene, before):
+    async def is_ready():
+        status, _ = await asked(scene, "/readyz")
+        return status == 200 and scene.receiver.arrivals > before
+
+    await until(is_ready, within=60, every=0.05, what="it goes on")
+
+
+@pytest.mark.timeout(120)
+async def test_a_full_disk_pauses_everything_and_all_goes_on_with_room(
+    on_a_disk, chance, track_record
+):
+    await fills_up(1, 1.5, on_a_disk, chance, track_record)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(4 * 3600)
+async def test_a_disk_that_is_full_for_long_and_often_costs_nothing(
+    on_a_disk, chance, track_record
+):
+    await fills_up(rounds(20), 60.0, on_a_disk, chance, track_record)
+
+
+@pytest.mark.timeout(120)
+async def test_a_start_on_a_full_disk_waits_for_room(on_a_disk):
+    async with on_a_disk() as (scene, disk):
+        await scene.start()
+        await scene.at_work()
+        await scene.kill()
+        disk.fill()
+        await scene.begin_life()
+        process = await scene.daemon.spawn()
+        await until(
+            lambda: "store.away" in scene.daemon.said(), within=30, what="it says so"
+        )
+        await is_paused(scene)
+        before = scene.receiver.arrivals
+        disk.free()
+        await is_back(scene, before)
+        assert process.returncode is None
+        scene.acquit(await wind_up(scene))
+
+
+async def fails(times, on_a_disk, chance, track_record):
+    """Let the n-th write or sync fail, for many n, once or from then on."""
+    began, ended = time.monotonic(), 0
+    async with on_a_disk() as (scene, disk):
+        await scene.start()
+        await scene.kill()
+        for turn in range(times):
+            disk.heal()
+            await scene.begin_life()
+            fail = disk.fail_sync if turn % 2 else disk.fail_write
+            nth, before, is_lasting = chance.randint(1, 60), disk.struck, turn % 4 > 1
+            fail(nth, lasting=is_lasting)
+            process = await scene.daemon.spawn()
+            await until(
+                lambda before=before: disk.struck > before,
+                within=60,
+                what=f"call {nth} fails",
+            )
+            if await ends(process):
+                said = scene.daemon.said()
+                assert process.returncode == STORE, said
+                assert "the disk failed under" in said
+                assert "Traceback" not in said
+                ended += 1
+            elif is_lasting:
+                # It cannot even make the index beside the file: it waits, and says so.
+                await is_paused(scene)
+            else:
+                # SQLite's own housekeeping failed, which it does anew from the start.
+                await scene.at_work()
+            disk.heal()
+            await scene.kill()
+        await scene.start()
+        if times > SHORT:
+            await scene.play_out()
+        books = await wind_up(scene)
+        track_record(
+            "EIO on the n-th write or sync",
+            **scene.figures(books) | {"runs": times},
+            seconds=round(time.monotonic() - began),
+        )
+        scene.acquit(books)
+    assert ended >= times // 2
+
+
+async def ends(process):
+    try:
+        async with asyncio.timeout(5):
+            await process.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.mark.timeout(120)
+async def test_a_disk_that_fails_ends_the_process_and_costs_nothing(
+    on_a_disk, chance, track_record
+):
+    await fails(SHORT, on_a_disk, chance, track_record)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(4 * 3600)
+async def test_a_disk_that_fails_a_hundred_times_costs_nothing(
+    on_a_disk, chance, track_record
+):
+    await fails(rounds(100), on_a_disk, chance, track_record)

@@ -1,0 +1,383 @@
+"""deploy/FAULTS.md: what was tried, how often, and what it came to.
+
+The figures are those of long forms that passed, from deploy/faults.json, which
+`make faults` keeps; the words are here. Run as `python -m support.fault_table`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from support.distribution import ROOT
+from support.fatal_points import CORE_LOOPS, POINTS, SOURCE_LOOPS
+from support.reference_tables import table
+
+PAGE = ROOT / "deploy/FAULTS.md"
+RECORD = ROOT / "deploy/faults.json"
+
+
+class Fault(NamedTuple):
+    """Something that goes wrong, and the long form that lets it."""
+
+    name: str  #: as its lines in the record
+    test: str
+    bars: tuple[int, ...]
+    means: str
+
+
+class Bar(NamedTuple):
+    """What is promised, and what stands behind that."""
+
+    number: int
+    promise: str
+    proof: str
+
+
+_HERE = "tests/faults/"
+_REPLICAS = "tests/replicas/"
+FAULTS = (
+    Fault(
+        "kill -9 at random moments",
+        f"{_HERE}test_kills.py::test_nothing_is_lost_or_invented_by_1000_kills_at_random_moments",
+        (1, 2, 18, 21),
+        "20 receivers, jobs that move; killed at work, while it starts, and while it "
+        "takes up what was left",
+    ),
+    Fault(
+        "kill -9 at named points",
+        f"{_HERE}test_named_points.py::test_nothing_is_lost_by_20_kills_at_each_point",
+        (3,),
+        "each point of the list below that a day's work comes by, in any order",
+    ),
+    Fault(
+        "kill -9 while what is old is forgotten",
+        f"{_HERE}test_forgetting.py::test_nothing_is_lost_by_many_kills_while_what_is_old_is_forgotten",
+        (3,),
+        "the points of retention in that list, with a retention of seconds",
+    ),
+    Fault(
+        "power loss under load",
+        f"{_HERE}test_power_loss.py::test_a_hundred_power_losses_lose_and_invent_nothing",
+        (4,),
+        "what was not synced is gone, or torn by sectors in any order; then it starts "
+        "on what is left",
+    ),
+    Fault(
+        "power loss before and after each sync",
+        f"{_HERE}test_power_loss.py::test_a_power_loss_at_each_of_300_syncs_leaves_what_was_told",
+        (4,),
+        "one life cut at every sync: the store is sound, holds all that was told, and "
+        "counts nothing as delivered that was not acknowledged by then",
+    ),
+    Fault(
+        "EIO on the n-th write or sync",
+        f"{_HERE}test_failing_disk.py::test_a_disk_that_fails_a_hundred_times_costs_nothing",
+        (5,),
+        "once, or from then on; the process ends with 3 and says which call failed, "
+        "unless it was SQLite's own housekeeping, which it does anew",
+    ),
+    Fault(
+        "disk full, then room again",
+        f"{_HERE}test_failing_disk.py::test_a_disk_that_is_full_for_long_and_often_costs_nothing",
+        (6,),
+        "for up to a minute, in one process: nothing goes out meanwhile, `/readyz` and "
+        "`tunewatch_state_up` say so, the log says it once",
+    ),
+    Fault(
+        "PostgreSQL killed under load",
+        f"{_HERE}test_database_killed.py::test_a_database_that_is_killed_a_hundred_times_costs_nothing",
+        (7,),
+        "an immediate stop every few seconds, down for up to 3 s; recovered counts "
+        "from its answering again; memory may not grow",
+    ),
+    Fault(
+        "kill -9 of the broker",
+        f"{_HERE}test_broker_kills.py::test_nothing_is_lost_by_50_kills_of_the_broker",
+        (25,),
+        "of MQTT, under the whole daemon: nothing counts that was not acknowledged",
+    ),
+    Fault(
+        "a backup under load",
+        f"{_HERE}test_backups.py::test_a_hundred_backups_under_load_are_whole_and_disturb_nothing",
+        (10,),
+        "by SQLite's own means, or dumped and restored beside: whole as of the moment "
+        "it was begun, nothing counted as delivered that was not acknowledged",
+    ),
+    Fault(
+        "a key revoked and rotated under load",
+        f"{_HERE}test_upstream.py::test_keys_that_are_rotated_fifty_times_under_load_cost_nothing",
+        (36,),
+        "refused for up to 1.5 s, then the new one is in its file; recovered counts "
+        "from there; the refused one is not asked with in a hot loop",
+    ),
+    Fault(
+        "an API that fails by chance",
+        f"{_HERE}test_upstream.py::test_an_api_that_fails_for_minutes_costs_and_invents_nothing",
+        (34,),
+        "15 % of all answers are 429, 5xx, slow, cut or no JSON; runs are seconds",
+    ),
+    Fault(
+        "SIGTERM under load",
+        f"{_HERE}test_stopping.py::test_two_hundred_stops_under_load_are_in_time_and_lose_nothing",
+        (39, 40),
+        "exit code 0 within the grace, nothing sent twice, no task left behind",
+    ),
+    Fault(
+        "SIGHUP under load",
+        f"{_HERE}test_reloading.py::test_two_hundred_reloads_under_load_lose_nothing",
+        (44,),
+        "sources, plugins or both are built anew in the same process",
+    ),
+    Fault(
+        "a supervised loop ends",
+        f"{_HERE}test_dying_loops.py::test_no_loop_is_missed_in_silence_however_it_ends",
+        (42,),
+        "each raises, is cancelled by nobody, or returns: the process ends with 70 "
+        "within 5 s and names it, or its source is down, counted, and begins anew",
+    ),
+    Fault(
+        "any history of a store",
+        f"{_HERE}test_dispatch_model.py::test_no_long_history_loses_renames_or_disorders_anything",
+        (18, 19, 20),
+        "hypothesis: commits, answers, ends, pauses, redeliveries and forgetting in "
+        "any order, on both engines",
+    ),
+)
+"""Long forms of `tests/faults`."""
+
+OTHERS = (
+    Fault(
+        "backup restored in the place of the store",
+        f"{_HERE}test_restored_backup.py::test_a_restored_backup_renames_nothing_and_no_sequence_goes_back",
+        (10, 21),
+        "made under load by SQLite's own means",
+    ),
+    Fault(
+        "upgrade from the first tables with events that wait, killed 3 times",
+        f"{_HERE}test_upgrade.py::test_what_waits_in_an_old_store_is_delivered_after_an_upgrade_that_is_killed",
+        (3, 9),
+        "before, between and after the steps; each waiting event is delivered once",
+    ),
+    Fault(
+        "the wall clock is set by an hour",
+        f"{_HERE}test_wall_clock.py::test_a_clock_that_is_set_by_an_hour_changes_nothing",
+        (31,),
+        "forward and back, while one receiver is down and one refuses",
+    ),
+    Fault(
+        "one receiver hangs, or refuses every event",
+        f"{_HERE}test_harm_stays_where_it_is.py::test_an_endpoint_in_trouble_harms_only_itself",
+        (16,),
+        "the others get everything; it is not flooded",
+    ),
+    Fault(
+        "a damaged file",
+        f"{_HERE}test_harm_stays_where_it_is.py::test_a_damaged_file_is_refused_with_3_and_left_as_it_is",
+        (8,),
+        "cut in half, zeroed, or not a store at all",
+    ),
+    Fault(
+        "something blocks the event loop",
+        f"{_HERE}test_blocked_loop.py::test_a_loop_that_is_blocked_gives_no_sign_of_life_and_loses_nothing",
+        (41,),
+        "for 4 s: the watchdog is not fed, the lag is in `/metrics`, all goes on",
+    ),
+    Fault(
+        "a start on a full disk",
+        f"{_HERE}test_failing_disk.py::test_a_start_on_a_full_disk_waits_for_room",
+        (6,),
+        "waits, says why, and goes on",
+    ),
+)
+"""Those that have only the form that `make test` runs."""
+
+BARS = (
+    Bar(
+        1,
+        "1,000 kills at random: 0 lost, 0 counted as done falsely",
+        "the record, if it has that line",
+    ),
+    Bar(
+        2,
+        "repeats a kill: at most what was in flight, same id and bytes",
+        "the record; the test fails beyond that",
+    ),
+    Bar(
+        3,
+        "25 named points, each 20 times",
+        "UNPROVED in that number: runs in the record, divided by the points",
+    ),
+    Bar(4, "power loss at 200 syncs or more", "the record; NORMAL is shown to lose"),
+    Bar(
+        5,
+        "EIO on the n-th write or sync",
+        "the record tells how often; of PostgreSQL's disk nothing",
+    ),
+    Bar(
+        6,
+        "disk full: alive, not ready, on again within 10 s of room",
+        "the record. There is no ballast file: what waits is paused, too",
+    ),
+    Bar(7, "PostgreSQL killed: on again within 5 s", "the record; not for 15 minutes"),
+    Bar(
+        8, "damage is found at a start and refused", "short form; no time for a restore"
+    ),
+    Bar(
+        9,
+        "upgrade and downgrade over three releases",
+        "from the first tables on; there is no other release yet, and a later store "
+        "is refused (tests/store/test_opening.py)",
+    ),
+    Bar(
+        10,
+        "100 backups under load",
+        "UNPROVED in that number: the record tells how often; the daemon itself "
+        "goes on on one, of SQLite",
+    ),
+    Bar(
+        34,
+        "whatever the API answers",
+        "tests/sources/test_source_faults.py, tests/sources/test_decode.py and "
+        "tests/poller/test_looks.py; the record, of what passes by itself",
+    ),
+    Bar(
+        35,
+        "1,000 changes during an outage, each told once",
+        "tests/poller/test_catching_up.py",
+    ),
+    Bar(
+        36,
+        "a revoked key is no hot loop, a new one is found in 5 s",
+        "the record; tests/poller/test_source_trouble.py",
+    ),
+    Bar(37, "10,000 jobs in 100 projects", "`make bench`"),
+    Bar(38, "forged webhooks trigger nothing", "tests/e2e/test_inbound_webhooks.py"),
+    Bar(
+        39,
+        "SIGTERM under load, 200 times",
+        "UNPROVED in that number: the record tells how often",
+    ),
+    Bar(40, "2,000 stops on each Python, none hangs", "UNPROVED in that number"),
+    Bar(
+        41,
+        "a blocked event loop gives no sign of life",
+        "short form, tests/app/test_service.py, tests/deploy/test_systemd.py; p99 of "
+        "the lag beside plugins in threads is not measured",
+    ),
+    Bar(42, "no loop ends in silence", "the record"),
+    Bar(43, "the protocol of systemd", "tests/e2e/test_service_manager.py"),
+    Bar(44, "50 broken files on reload", "tests/e2e/test_reloading.py"),
+    Bar(
+        45,
+        "probes while the database or a provider is away",
+        "tests/e2e/test_postgres_daemon.py",
+    ),
+    Bar(
+        46,
+        "8 hours of mixed faults without growth",
+        "UNPROVED: `make longevity` is an hour that is forty days, without faults",
+    ),
+    Bar(48, "128 MiB with a backlog of a million rows", "UNPROVED"),
+)
+"""Of the reliability that we measure ourselves by; the others are elsewhere."""
+
+_INTRODUCTION = """
+# Faults
+
+Written by `make faults`, which runs the long forms, keeps what passed in `faults.json`
+and makes this page of it. A short form of each is in `make test`.
+
+One scene for all: the simulated API, whose jobs move and end; receivers that remember
+what they acknowledged, and are the oracle; the daemon as a process of its own; and a
+judge that reads the store by SQL of its own. What the store committed is an obligation.
+After the faults every job plays out, all is delivered, and a fresh job must be told to
+everybody. It fails if anything was lost, invented, renamed, told twice, sent with other
+bytes, sent again although it was acknowledged in the same life, out of order, or
+counted as delivered before it was acknowledged.
+
+Every run has a seed, which it prints: `FAULTS_SEED=… make faults ARGS='-k kills'` draws
+the same again. Moments are not: they are the machine's. `FAULTS_ROUNDS` is how often a
+long form does what it does.
+"""
+_ABOUT_RECORD = """
+Lost: of how many deliveries that were owed. Repeated: what a receiver got again with
+the same id and the same bytes. Recovered: from the start to readiness, or as it says
+above. The machine had two cores and other work to do, so times are upper bounds.
+"""
+_ABOUT_POINTS = """
+A launcher wraps one function of the real program from outside; its n-th call is the
+last thing that the process does. n is drawn.
+"""
+_ABOUT_LOOPS = """
+Each raised, was cancelled by nobody, and returned. Those of the process end it; those
+of a source end its term, and it begins anew.
+"""
+_OF_WHAT = "Of the process: {}. Of a source: {}."
+_ABOUT_BARS = """
+What we measure ourselves by, in short, and where it stands. UNPROVED says what it says.
+"""
+
+
+def page() -> str:
+    """Return deploy/FAULTS.md."""
+    record = json.loads(RECORD.read_text())
+    told = {line["fault"] for line in record}
+    parts = [
+        _INTRODUCTION,
+        "## What was tried",
+        table(
+            ("fault", "how", "bars", "test"),
+            [
+                (one.name, one.means, ", ".join(map(str, one.bars)), f"`{one.test}`")
+                for one in (*FAULTS, *OTHERS)
+            ],
+        ),
+        "## What it came to",
+        _ABOUT_RECORD,
+        table(_COLUMNS, [_row(line) for line in record]),
+    ]
+    unrun = [one.name for one in FAULTS if one.name not in told]
+    if unrun:
+        parts.append(f"Without a line by now: {'; '.join(unrun)}.")
+    parts += [
+        "## The points",
+        _ABOUT_POINTS,
+        "\n".join(
+            f"* {one.name} (`{one.where}`, {one.when}; {one.stage})"
+            for one in POINTS.values()
+        ),
+        "## The loops",
+        _ABOUT_LOOPS,
+        _OF_WHAT.format(", ".join(CORE_LOOPS), ", ".join(SOURCE_LOOPS)),
+        "## The bars",
+        _ABOUT_BARS,
+        table(
+            ("bar", "promise", "where it stands"),
+            [(str(bar.number), bar.promise, bar.proof) for bar in BARS],
+        ),
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+_COLUMNS = (
+    "fault",
+    "engine",
+    "runs",
+    "seed",
+    "lost",
+    "repeated",
+    "out of order",
+    "recovered in",
+    "seconds",
+    "Python",
+    "day",
+)
+
+
+def _row(line: dict[str, object]) -> tuple[str, ...]:
+    return tuple(str(line.get(column.lower(), "")) for column in _COLUMNS)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
