@@ -125,14 +125,15 @@ async def test_what_is_frozen_or_killed_is_taken_over_and_does_no_harm(
 
 @pytest.mark.faults
 @pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize("times", [6, 100])
 async def test_what_is_cut_off_from_the_database_is_taken_over_and_does_no_harm(
-    staged, chance, track_record
+    staged, chance, track_record, times
 ):
     began = time.monotonic()
     async with staged() as scene:
         turmoil = Turmoil(scene, chance)
         await scene.begin()
-        for _ in range(100):
+        for _ in range(times):
             await scene.shared_evenly()
             await turmoil.any_of(turmoil.cut)
         await turmoil.judged("3 replicas: cut off", track_record, began)

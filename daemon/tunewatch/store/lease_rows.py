@@ -51,34 +51,52 @@ def insert(connection: Connection, *source_ids: int) -> None:
     )
 
 
-def free_of(connection: Connection, *, among: Sequence[int]) -> list[int]:
-    """Return those of some sources whose lease is free."""
+class Free(NamedTuple):
+    """Leases that may be taken, in the order they were asked for."""
+
+    source_ids: list[int]
+    unborn: list[int]  #: those of them that have no row yet
+
+    def first(self, most: int) -> Free:
+        """Return so many of them at most."""
+        source_ids = self.source_ids[:most]
+        return Free(source_ids, [one for one in self.unborn if one in source_ids])
+
+
+def free_of(connection: Connection, *, among: Sequence[int]) -> Free:
+    """Return which of some leases are free."""
+    is_held: Any = lease.c.expires_at > database_clock(connection)
+    found = connection.execute(select(lease.c.source_id, is_held)).all()
+    held = {source_id: bool(is_held) for source_id, is_held in found}
     if connection.dialect.name == "sqlite":
-        return list(among)
-    is_held = lease.c.expires_at > database_clock(connection)
-    held = set(connection.scalars(select(lease.c.source_id).where(is_held)))
-    return [source_id for source_id in among if source_id not in held]
+        held = dict.fromkeys(held, False)
+    return Free(
+        source_ids=[one for one in among if not held.get(one, False)],
+        unborn=[one for one in among if one not in held],
+    )
 
 
 def take_free(
-    connection: Connection, *, source_ids: Sequence[int], owner: str, ttl: float
+    connection: Connection, *, free: Free, owner: str, ttl: float
 ) -> list[Fence]:
-    """Take those of some leases that are free and that nobody writes under."""
+    """Take those of some leases that are free still and that nobody writes under."""
     now = database_clock(connection)
-    insert(connection, *sorted(source_ids))
+    if free.unborn:
+        # Only these: an insert waits for whoever is changing the row that is there.
+        insert(connection, *sorted(free.unborn))
     statement = (
         select(lease.c.source_id, lease.c.token)
-        .where(lease.c.source_id.in_(source_ids))
+        .where(lease.c.source_id.in_(free.source_ids))
         .order_by(lease.c.source_id)
     )
     if connection.dialect.name != "sqlite":
         statement = statement.where(lease.c.expires_at <= now)
         statement = statement.with_for_update(skip_locked=True)
-    free = connection.execute(statement).all()
-    if free:
+    found = connection.execute(statement).all()
+    if found:
         connection.execute(
             update(lease)
-            .where(lease.c.source_id.in_([row.source_id for row in free]))
+            .where(lease.c.source_id.in_([row.source_id for row in found]))
             .values(owner=owner, token=lease.c.token + 1, expires_at=now + ttl)
         )
-    return [Fence(row.source_id, row.token + 1) for row in free]
+    return [Fence(row.source_id, row.token + 1) for row in found]

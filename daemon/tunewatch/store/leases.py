@@ -150,11 +150,11 @@ class Leases:
         time.
         """
         free = await self._carrier.read(partial(free_of, among=source_ids))
-        if not free:
+        if not free.source_ids:
             return []  # asked all the time: no write for nothing
         sent = self.clock.monotonic()
         taken = await self._carrier.write(
-            partial(take_free, source_ids=free[:most], owner=self.owner, ttl=self.ttl),
+            partial(take_free, free=free.first(most), owner=self.owner, ttl=self.ttl),
             beside=True,
         )
         for held in taken:

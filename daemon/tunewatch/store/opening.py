@@ -24,6 +24,7 @@ from tunewatch.store.reads import Reader
 from tunewatch.store.redelivering import Redeliver
 from tunewatch.store.requests import Requests
 from tunewatch.store.retention import Retention
+from tunewatch.store.silence import silent_ones_ended
 from tunewatch.store.sources import Sources
 from tunewatch.store.sqlite import sqlite_carrier
 
@@ -63,6 +64,7 @@ async def open_store(
         path = sqlite_path(url)
         if path is None:
             carrier: Carrier = await postgres(stack, url, password)
+            await stack.enter_async_context(silent_ones_ended(carrier))
         else:
             stack.enter_context(files.held(path))
             carrier = await stack.enter_async_context(sqlite_carrier(path))

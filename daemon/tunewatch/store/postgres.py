@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from tunewatch.store.carrier import Grouping, StoreAway, Transaction, run_all
 from tunewatch.store.faults import translated
+from tunewatch.store.silence import APPLICATION
 from tunewatch.store.statements import execute
 
 T = TypeVar("T")
@@ -169,7 +170,7 @@ def _engine(url: str, password: Password) -> tuple[str, AsyncEngine]:
             timeout=CONNECT,
             command_timeout=COMMAND,
             statement_cache_size=0,
-            server_settings={"application_name": "tunewatch"},
+            server_settings={"application_name": APPLICATION},
             **secret,
         )
 
