@@ -36,7 +36,7 @@ class Turmoil:
     async def cut(self, one):
         """Cut off from PostgreSQL until others have everything."""
         scene, began = self.scene, time.monotonic()
-        one.wire.cut()
+        scene.cut(one)
         try:
             await self.taken_over("cut off", one)
             # Its lease is over: it has nothing to tell of and nothing to send.
@@ -47,8 +47,7 @@ class Turmoil:
             )
             assert scene.receiver.heard.get(one.name, began) - began <= LEASE
         finally:
-            one.wire.mend()
-        scene.receiver.life += 1
+            scene.mend(one)
 
     async def kill(self, one):
         await self.scene.kill_one(one)

@@ -129,15 +129,30 @@ class Fleet(Scene):
     def freeze(self, one: Replica) -> None:
         """Let a process stand still, as a machine that is suspended."""
         assert one.process is not None
+        self.receiver.ill.add(one.name)
         one.process.send_signal(signal.SIGSTOP)
         one.is_frozen = True
 
     def thaw(self, one: Replica) -> None:
         """Let it go on. What was out may come again: a new life for the receiver."""
         assert one.process is not None
-        self.receiver.life += 1
+        self._is_well(one)
         one.process.send_signal(signal.SIGCONT)
         one.is_frozen = False
+
+    def cut(self, one: Replica) -> None:
+        """Let nothing pass between a process and PostgreSQL."""
+        self.receiver.ill.add(one.name)
+        one.wire.cut()
+
+    def mend(self, one: Replica) -> None:
+        """Let everything pass again, what was held up first."""
+        one.wire.mend()
+        self._is_well(one)
+
+    def _is_well(self, one: Replica) -> None:
+        self.receiver.ill.discard(one.name)
+        self.receiver.life += 1
 
     async def kill_one(self, one: Replica) -> None:
         """Kill -9."""
