@@ -33,6 +33,30 @@ _size = text(
 ).bindparams(bindparam("names", type_=ARRAY(Text)))
 
 
+_event = schema.event
+# Ordered, so that the first one is found by the index, however many there are.
+_next = (
+    select(_event.c.position)
+    .where(_event.c.source_id == mark.c.source_id, _event.c.position > mark.c.position)
+    .order_by(_event.c.source_id, _event.c.position)
+    .limit(1)
+)
+_open_letters = select(func.count()).where(
+    dead_letter.c.plugin == mark.c.plugin,
+    dead_letter.c.closed_at.is_(None),
+    dead_letter.c.source_id == mark.c.source_id,
+)
+# Where nothing waits, as nearly everywhere nearly always, this is all that is asked.
+_marks = (
+    select(
+        mark,
+        source.c.name.label("source"),
+        _next.correlate(mark).scalar_subquery().label("ahead"),
+        _open_letters.correlate(mark).scalar_subquery().label("dead_letters"),
+    )
+    .join(source, source.c.id == mark.c.source_id)
+    .order_by(mark.c.plugin, source.c.name)
+)
 IsWanted = Callable[[str, str, str], bool]
 """Whether a plugin wants events of this source and type."""
 
@@ -84,16 +108,11 @@ def backlog(
     connection: Connection, at_most: int, is_wanted: IsWanted | None
 ) -> list[Backlog]:
     """See `reads.Reader.backlog`."""
-    marks = connection.execute(
-        select(mark, source.c.name.label("source"))
-        .join(source, source.c.id == mark.c.source_id)
-        .order_by(mark.c.plugin, source.c.name)
-    ).all()
     found = []
-    for row in marks:
+    for row in connection.execute(_marks).all():
         types = [
             one
-            for one in connection.execute(_waiting_types(row, at_most))
+            for one in _waiting_types(connection, row, at_most)
             if is_wanted is None or is_wanted(row.plugin, row.source, one.type)
         ]
         found.append(
@@ -104,13 +123,19 @@ def backlog(
                 pending=sum(one.number for one in types),
                 oldest_at=min((one.oldest for one in types), default=None),
                 in_flight=len(msgspec.json.decode(row.in_flight)),
-                dead_letters=_open_letters(connection, row.plugin, row.source_id),
+                dead_letters=row.dead_letters,
             )
         )
     return found
 
 
-def _waiting_types(at: Row[Any], at_most: int) -> Select[Any]:
+def _waiting_types(
+    connection: Connection, at: Row[Any], at_most: int
+) -> Sequence[Row[Any]]:
+    return [] if at.ahead is None else connection.execute(_types(at, at_most)).all()
+
+
+def _types(at: Row[Any], at_most: int) -> Select[Any]:
     """Return the question what lies above a mark and above its lanes' cursors.
 
     Of at most so many events, because a plugin that was away for long has millions.
@@ -139,12 +164,3 @@ def _waiting_types(at: Row[Any], at_most: int) -> Select[Any]:
         func.count().label("number"),
         func.min(waiting.c.observed_at).label("oldest"),
     ).group_by(waiting.c.type)
-
-
-def _open_letters(connection: Connection, plugin: str, source_id: int) -> int:
-    count = select(func.count()).where(
-        dead_letter.c.plugin == plugin,
-        dead_letter.c.closed_at.is_(None),
-        dead_letter.c.source_id == source_id,
-    )
-    return connection.scalar(count) or 0

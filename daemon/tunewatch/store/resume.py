@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from tunewatch.store import waiting
 from tunewatch.store.lane_records import LaneRow, MarkRow, PluginRow
@@ -75,6 +75,10 @@ _CRASH = text(
 _PLUGIN = text(
     "SELECT name, state, reason, since, settings_digest FROM plugin WHERE name = :name"
 )
+_PLUGINS = text(
+    "SELECT name, state, reason, since, settings_digest FROM plugin"
+    " WHERE name IN :names"
+).bindparams(bindparam("names", expanding=True))
 _SAVE_PLUGIN = text(
     "INSERT INTO plugin (name, state, reason, since, settings_digest) VALUES"
     " (:name, :state, :reason, :since, :settings_digest) ON CONFLICT (name) DO UPDATE"
@@ -172,8 +176,8 @@ def forget_absent(
 
 def plugin_rows(connection: Connection, names: Sequence[str]) -> list[PluginRow]:
     """Return the kept state of plugins: another replica may have changed it."""
-    found = (connection.execute(_PLUGIN, {"name": name}).first() for name in names)
-    return [PluginRow(*row) for row in found if row is not None]
+    found = connection.execute(_PLUGINS, {"names": list(names)})
+    return [PluginRow(*row) for row in found]
 
 
 def _keep_absent(

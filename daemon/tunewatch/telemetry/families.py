@@ -102,7 +102,7 @@ class PollFamilies:
     def gone(self, source: str) -> None:
         """Say nothing of how a source is: it lives elsewhere now."""
         for metric in (self.up, self.success, self.attempt, self.interval):
-            metric.remove_by_labels({"source": source})
+            metric.remove(source)
 
 
 class CallFamilies:
@@ -153,7 +153,7 @@ class CallFamilies:
     def gone(self, source: str) -> None:
         """Say nothing of the limits of a source that lives elsewhere now."""
         for metric in (self.limit, self.remaining, self.reset):
-            metric.remove_by_labels({"source": source})
+            metric.remove(source)
 
 
 class PluginFamilies:
