@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from support.watching import until
+
 SOURCES = 100
 TAKEN_OVER = 20.0
 """s after kill -9: the lease, and taking."""
@@ -19,11 +21,12 @@ LOADED = 10.0
 async def moved(staged, *, times):
     """Let all sources go to and fro; return the seconds by SIGTERM and by kill -9."""
     handed, taken = [], []
-    async with staged(replicas=2, sources=SOURCES, at_once=0, every="2s") as scene:
+    async with staged(replicas=2, sources=SOURCES, at_once=0, every="15s") as scene:
         one, two = scene.replicas
         await scene.begin(one)
         await scene.all_held_by(one)
         for _ in range(times):
+            await at_rest(scene)
             # Before the new one asks for its share.
             await scene.begin(two)
             handed.append(await scene.end(one))
@@ -35,6 +38,17 @@ async def moved(staged, *, times):
         code, _ = await one.stop()
         assert code == 0, one.said()
     return handed, taken
+
+
+async def at_rest(scene):
+    """Wait until who took over has read the first page of everything."""
+    requests, began = scene.moving.api.requests, time.monotonic()
+
+    def answered():
+        found = requests.matching("GET *", since=began)
+        return len({one.key for one in found if one.status is not None}) == SOURCES
+
+    await until(answered, within=60, every=0.2, what="all are looked at")
 
 
 @pytest.mark.faults

@@ -128,6 +128,14 @@ async def refused(awaitable) -> BaseException | None:
     return None
 
 
+async def test_rows_are_counted_without_being_carried(carrier):
+    question = "SELECT id FROM tombstone"
+    assert await carrier.tally(question) == 0
+    for name in ("a", "b", "c"):
+        await carrier.write(put(name))
+    assert await carrier.tally(question) == 3
+
+
 async def test_a_failing_function_leaves_nothing_behind(carrier):
     def half(connection: Connection) -> None:
         put("half")(connection)
@@ -279,3 +287,22 @@ async def test_a_driver_out_of_step_with_its_server_counts_as_a_lost_connection(
         with pytest.raises(StoreUnavailable, match="lost the connection"):
             await store.carrier.write(crossed)
         assert await store.carrier.write(put("a")) == "a"
+
+
+async def test_counting_rows_gets_over_dead_connections_and_waits_for_no_lock_for_long(
+    postgres_url,
+):
+    question = "SELECT id FROM tombstone"
+    ours = "FROM pg_stat_activity WHERE datname = current_database() AND pid <>"
+    client = await asyncpg.connect(postgres_url)
+    async with open_store(postgres_url, clock=HandClock(), owner="one") as store:
+        assert await store.carrier.tally(question) == 0
+        me = client.get_server_pid()
+        await client.execute(f"SELECT pg_terminate_backend(pid) {ours} {me}")
+        assert await store.carrier.tally(question) == 0
+        async with client.transaction():
+            await client.execute("LOCK TABLE tombstone")
+            with pytest.raises(StoreUnavailable, match="55P03"):
+                await store.carrier.tally(question)
+        assert await store.carrier.tally(question) == 0
+    await client.close()

@@ -65,6 +65,20 @@ async def test_a_lease_given_back_is_free_at_once(replicas):
     assert await two.leases.acquire(1) == Fence(1, held.token + 1)
 
 
+async def test_leases_that_are_given_back_together_are_free_and_no_others(replicas):
+    one, two = replicas
+    for number in range(2, 6):
+        await one.sources.contact(f"s{number}", "openai", f"realm{number}")
+    held = await one.leases.acquire_free(range(1, 6), most=5)
+    stale = held[3]._replace(token=held[3].token - 1)
+    async with asyncio.TaskGroup() as tasks:
+        for ours in (*held[:3], stale):
+            tasks.create_task(one.leases.release(ours), name="release")
+    assert [row.is_free for row in await two.leases.rows()] == [True] * 3 + [False] * 2
+    taken = await two.leases.acquire_free(range(1, 6), most=5)
+    assert [theirs.source_id for theirs in taken] == [1, 2, 3]
+
+
 async def test_what_was_released_late_does_not_free_the_next_owner(replicas):
     one, two = replicas
     old = await one.leases.acquire(1)

@@ -18,8 +18,10 @@ from tunewatch.clock import Clock, sleep_or
 from tunewatch.store.leases import Leases
 from tunewatch.store.records import Fence, StoreFault, StoreUnavailable
 
-SEEK_EVERY = 0.3
+SEEK_EVERY = 0.2
 """s between looks for free leases: what is handed over is taken within a second."""
+SEEK_SOON = 0.05
+"""s until the next one when some were taken: whoever left them leaves more."""
 SEEK_AGAIN = 2.0
 """s between looks while the store is away."""
 AT_ONCE = 100
@@ -172,14 +174,13 @@ class Leasing:
             self._is_wanted.clear()
             try:
                 await self._renew_if_due()
-                await self._seek()
+                every = SEEK_SOON if await self._seek() else SEEK_EVERY
                 is_failing = False
             except StoreUnavailable as fault:
                 if not is_failing:
                     _log.warning("lease.store_away", reason=fault.reason)
-                is_failing = True
+                is_failing, every = True, SEEK_AGAIN
             self.beat = self.clock.monotonic()
-            every = SEEK_AGAIN if is_failing else SEEK_EVERY
             await sleep_or(self._is_wanted, every, self.clock)
 
     async def _renew_if_due(self) -> None:
@@ -200,20 +201,24 @@ class Leasing:
         for fence in mine - kept:
             self._lose(fence.source_id, "another replica has it")
 
-    async def _seek(self) -> None:
+    async def _seek(self) -> bool:
+        """Take what is free; return whether others left it, and may leave more."""
+        has_taken = False
         while wanted := self.wanted():
             # With a hundred sources a round takes longer than a lease lasts.
             await self._renew_if_due()
             is_shared = self.leases.are_shared
             most = AT_ONCE if is_shared else ALONE_AT_ONCE
             taken = await self.leases.acquire_free(wanted, most=most)
+            has_taken = has_taken or bool(taken)
             for fence in taken:
                 await self._lend(fence)
             if len(taken) < most:
-                return
+                break
             await self.clock.sleep(
                 YIELDS * len(self.held) if is_shared else ALONE_AGAIN
             )
+        return has_taken and self.leases.are_shared
 
     async def _lend(self, fence: Fence) -> None:
         queue = self._wanted.pop(fence.source_id, None)

@@ -98,6 +98,13 @@ class Carrier(Protocol):
         """Run fn over one unchanging state of the database; it cannot write."""
         ...
 
+    async def tally(self, question: str) -> int:
+        """Return how many rows a question finds, which is SQL without values.
+
+        For what is asked all day: one round trip where that is what costs.
+        """
+        ...
+
 
 class StoreAway(StoreUnavailable):
     """The connection is lost: whether the last commit happened is unknown."""

@@ -1,4 +1,4 @@
-"""Leases as rows: how they are seen, and how many that are free are taken at once.
+"""Leases as rows: how they are seen, taken and given back, many of them at once.
 
 Whether one has run out is said by the database's clock. On SQLite none is waited for:
 whoever has the file has them all.
@@ -7,9 +7,10 @@ whoever has the file has them all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Double, select, text, update
+from sqlalchemy import ColumnElement, Connection, Double, select, text, tuple_, update
 from sqlalchemy import literal_column as literal
 
 from tunewatch.store.records import Fence
@@ -48,6 +49,17 @@ def insert(connection: Connection, *source_ids: int) -> None:
             "INSERT INTO lease (source_id, owner, token, expires_at) "  # noqa: S608
             f"VALUES {values} ON CONFLICT DO NOTHING"  # numbers of our own
         )
+    )
+
+
+def free_among(source_ids: Sequence[int]) -> str:
+    """Return the question whether any of some leases is free (PostgreSQL)."""
+    wanted = ",".join(f"{source_id:d}" for source_id in source_ids)
+    return (
+        f"SELECT 1 FROM unnest('{{{wanted}}}'::bigint[]) AS wanted"  # noqa: S608
+        " LEFT JOIN lease ON source_id = wanted"
+        " WHERE source_id IS NULL"
+        " OR expires_at <= extract(epoch from clock_timestamp()) LIMIT 1"
     )
 
 
@@ -100,3 +112,36 @@ def take_free(
             .values(owner=owner, token=lease.c.token + 1, expires_at=now + ttl)
         )
     return [Fence(row.source_id, row.token + 1) for row in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Many are given back at once: a process that ends lets go of all it has."""
+
+    held: Fence
+
+    @property
+    def kind(self) -> str:
+        """See `carrier.Mergeable`."""
+        return "release"
+
+    def __call__(self, connection: Connection) -> None:
+        """Give this one back."""
+        self.together(connection, [self])
+
+    def together(self, connection: Connection, every: Sequence[Release]) -> list[None]:
+        """See `carrier.Mergeable`."""
+        given_back = tuple_(lease.c.source_id, lease.c.token).in_(
+            sorted(one.held for one in every)
+        )
+        connection.execute(update(lease).where(given_back).values(expires_at=0.0))
+        return [None] * len(every)
+
+
+def free_all(connection: Connection, *, owner: str) -> None:
+    """Give back whatever a process has."""
+    connection.execute(
+        update(lease)
+        .where(lease.c.owner == owner, lease.c.expires_at > 0.0)
+        .values(expires_at=0.0)
+    )

@@ -23,7 +23,10 @@ from tunewatch.plugin import Clock
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.lease_rows import (
     LeaseRow,
+    Release,
     database_clock,
+    free_all,
+    free_among,
     free_of,
     insert,
     rows,
@@ -149,9 +152,11 @@ class Leases:
         Waits for nobody: one under whose old token somebody writes is left for the next
         time.
         """
+        if self.are_shared and not await self._carrier.tally(free_among(source_ids)):
+            return []  # asked all day long
         free = await self._carrier.read(partial(free_of, among=source_ids))
         if not free.source_ids:
-            return []  # asked all the time: no write for nothing
+            return []  # somebody was faster
         sent = self.clock.monotonic()
         taken = await self._carrier.write(
             partial(take_free, free=free.first(most), owner=self.owner, ttl=self.ttl),
@@ -180,7 +185,7 @@ class Leases:
     async def release(self, held: Fence) -> None:
         """Give a lease back: whoever seeks may have it at once. Raises StoreFault."""
         self._trusted.pop(held, None)
-        await self._carrier.write(partial(_free, held=held), beside=True)
+        await self._carrier.write(Release(held), beside=True)
 
     async def release_all(self) -> None:
         """Give back whatever this process has, also what it does not know of.
@@ -188,7 +193,7 @@ class Leases:
         Such as what a cancelled `acquire` took all the same. Raises StoreFault.
         """
         self._trusted.clear()
-        await self._carrier.write(partial(_free_all, owner=self.owner), beside=True)
+        await self._carrier.write(partial(free_all, owner=self.owner), beside=True)
 
     async def rows(self) -> list[LeaseRow]:
         """Return all leases there have been, by source. Raises StoreFault."""
@@ -270,15 +275,3 @@ class Leases:
 
 def _is(held: Fence) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return lease.c.source_id == held.source_id, lease.c.token == held.token
-
-
-def _free(connection: Connection, *, held: Fence) -> None:
-    connection.execute(update(lease).where(*_is(held)).values(expires_at=0.0))
-
-
-def _free_all(connection: Connection, *, owner: str) -> None:
-    connection.execute(
-        update(lease)
-        .where(lease.c.owner == owner, lease.c.expires_at > 0.0)
-        .values(expires_at=0.0)
-    )

@@ -49,6 +49,8 @@ _DEAD = (
     OSError,
 )
 """What a statement that cannot fail says of its connection."""
+_REFUSED = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
+"""What a question may meet on a connection that lives."""
 _BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LIMITS}"
 
 
@@ -79,13 +81,24 @@ class PostgresCarrier:
         value: T = result
         return value
 
+    async def tally(self, question: str) -> int:
+        """See `carrier.Carrier.tally`."""
+        try:
+            async with asyncio.timeout(WHOLE):
+                connection, tag = await self._begun(f"{_LIMITS};{question}")
+                await connection.close()
+                return int(tag.removeprefix("SELECT "))
+        except Exception as error:  # noqa: BLE001 - translated and raised below
+            fault = translated(error, self._where)
+        raise fault
+
     async def _attempt(self, fns: Sequence[Transaction]) -> list[Any]:
         return await self._transaction(fns, _BEGIN_WRITE)
 
     async def _transaction(self, fns: Sequence[Transaction], begin: str) -> list[Any]:
         try:
             async with asyncio.timeout(WHOLE):
-                connection = await self._begun(begin)
+                connection, _ = await self._begun(begin)
                 try:
                     results = await connection.run_sync(_run, fns)
                 except Exception:
@@ -101,15 +114,18 @@ class PostgresCarrier:
         # Outside of the except block: a context would carry the driver's words along.
         raise fault
 
-    async def _begun(self, begin: str) -> AsyncConnection:
-        """Return a connection whose transaction has begun.
+    async def _begun(self, begin: str) -> tuple[AsyncConnection, str]:
+        """Return a connection on which a transaction has begun, and the answer.
 
         Connections that died in the pool are replaced: nothing was done on them yet.
         """
         for _ in range(CONNECTIONS):
             connection = await self._engine.connect()
             try:
-                await connection.run_sync(execute, begin)
+                tag = await connection.run_sync(execute, begin)
+            except _REFUSED:
+                await _throw_away(connection)
+                raise
             except _DEAD as error:
                 await _throw_away(connection)
                 if isinstance(error, TimeoutError):
@@ -118,7 +134,7 @@ class PostgresCarrier:
                 await _throw_away(connection)
                 raise
             else:
-                return connection
+                return connection, tag
         raise StoreAway(f"lost the connection to {self._where}")
 
     async def close(self) -> None:

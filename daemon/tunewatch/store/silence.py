@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import structlog
-from sqlalchemy import Connection, text
 
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.records import StoreFault
@@ -28,8 +27,8 @@ LOOK_EVERY = 2.0
 
 # Our own role may end its own sessions: no right has to be given. A role that is not
 # ours is left alone, and so is whoever is called otherwise, such as a backup.
-_END = text(
-    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"  # noqa: S608
+_END = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"  # noqa: S608 - ours
     " WHERE datname = current_database() AND usename = current_user"
     f" AND application_name = '{APPLICATION}' AND xact_start IS NOT NULL"
     " AND wait_event_type = 'Client'"
@@ -37,12 +36,6 @@ _END = text(
 )
 
 _log = structlog.get_logger(__name__)
-
-
-def end_silent(connection: Connection) -> int:
-    """End the transactions whose client fell silent (PostgreSQL); return how many."""
-    ended: int = connection.scalar(_END) or 0
-    return ended
 
 
 @asynccontextmanager
@@ -67,7 +60,7 @@ async def silent_ones_ended(carrier: Carrier) -> AsyncIterator[None]:
 async def _look(carrier: Carrier) -> NoReturn:
     while True:
         try:
-            ended = await carrier.read(end_silent)
+            ended = await carrier.tally(_END)
         except StoreFault:
             ended = 0  # told by whoever needs the store for more than this
         if ended:

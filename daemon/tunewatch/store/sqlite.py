@@ -69,6 +69,10 @@ class SqliteCarrier:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._read_threads, self._read, fn)
 
+    async def tally(self, question: str) -> int:
+        """See `carrier.Carrier.tally`."""
+        return await self.read(lambda c: len(c.exec_driver_sql(question).all()))
+
     async def _attempt(self, fns: Sequence[Transaction]) -> list[Any]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._write_thread, self._writer.run, fns)
