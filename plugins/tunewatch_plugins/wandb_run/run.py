@@ -66,6 +66,21 @@ class OpenRun:
         if news.ended is not None:
             self._alert(news.ended)
 
+    def leave(self, now: News) -> None:
+        """Let the summary be as the store knows it, of a run that another writes now.
+
+        Its end sends the whole summary, which would take back what came since. Rows,
+        lines and artifacts are the other's.
+        """
+        self.may_log_artifacts = False
+        for row in now.rows:
+            self._outdated(row)
+        newest = {key: value for key, (_, value) in self._newest.items()}
+        if now.rows and self.is_ours:
+            last = now.rows[-1]
+            self._summarise({**newest, facts.STEP: last.step, facts.POINT: last.n})
+        self._follow(now)
+
     def _follow(self, news: News) -> None:
         if news.settled is not None:
             self.settled = news.settled

@@ -106,10 +106,13 @@ class Runs:
         """Return the jobs of which W&B may lack something, and whose run is closed."""
         return [key for key in self.spool.left() if not self.knows(key)]
 
-    def close(self, key: Key, *, status: str | None = None) -> None:
+    def close(
+        self, key: Key, *, status: str | None = None, now: Snapshot | None = None
+    ) -> None:
         """Close the run of a job, unless somebody is at it. Raises Retry.
 
-        `status` is the job's, if it may be another than the run was told.
+        `status` is the job's, if it may be another than the run was told; `now` is all
+        that the store has of it, if another replica writes the run.
         """
         slot = self._claim(key)
         try:
@@ -117,6 +120,9 @@ class Runs:
                 return
             try:
                 if slot.run is not None:
+                    if now is not None:
+                        with self._at_work(slot.run):
+                            slot.run.leave(known(now))
                     slot.run.status = status or slot.run.status
                     self._finish(key, slot, slot.run)
             finally:

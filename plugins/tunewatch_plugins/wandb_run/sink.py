@@ -15,6 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from tunewatch.events import ReceiverTried
+from tunewatch.model import Snapshot
 from tunewatch.plugin import Context, Delivery, Receipt, Refusal, Sink
 from tunewatch_plugins.wandb_run.client import Client
 from tunewatch_plugins.wandb_run.library import prepare
@@ -100,7 +101,7 @@ class Wandb:
     async def _close_unused(self, idle: float) -> None:
         """Close runs without news, and those of sources that moved to another replica.
 
-        With the status of now: somebody else may have told W&B of the job's end.
+        With what is known now: somebody else may have told W&B of the job's end.
         """
         held = set(await self.context.jobs.sources())
         for key in self.runs.open_keys():
@@ -108,7 +109,9 @@ class Wandb:
                 continue
             snapshot = await self.context.jobs.snapshot(*key)
             status = None if snapshot is None else snapshot.job.status
-            await self._in_thread(partial(self.runs.close, key, status=status))
+            now = None if key[0] in held else snapshot
+            close = partial(self.runs.close, key, status=status, now=now)
+            await self._in_thread(close)
         oldest = self.context.clock.now() - max(A_DAY, 2 * idle)
         await self._in_thread(partial(self.runs.client.clear_old, older=oldest))
 
@@ -130,10 +133,24 @@ class Wandb:
             await self._in_thread(partial(self.runs.take, none, snapshot, is_read=True))
 
     async def _close(self, key: Key) -> None:
+        now = await self._elsewhere(key)
+        status = None if now is None else now.job.status
         try:
-            await self._in_thread(partial(self.runs.close, key))
+            close = partial(self.runs.close, key, status=status, now=now)
+            await self._in_thread(close)
         except Refusal as error:
             self.context.log.warning("wandb.run_unfinished", reason=error.reason)
+
+    async def _elsewhere(self, key: Key) -> Snapshot | None:
+        """Return how a job is now, if another replica may write its run by now.
+
+        None as well if the store does not say: then its run is closed as it is.
+        """
+        jobs = self.context.jobs
+        try:
+            return None if key[0] in await jobs.sources() else await jobs.snapshot(*key)
+        except Exception:  # noqa: BLE001 - the end waits for nobody
+            return None
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         # A call that is cut off goes on in its thread, under the lock of its run.

@@ -247,6 +247,27 @@ async def test_a_run_left_behind_by_a_takeover_never_undoes_how_the_job_ended(
     assert server.runs["ftjob-one"].exits[-1] == 0
 
 
+async def test_a_run_left_behind_by_a_takeover_takes_nothing_back_of_its_summary(
+    server, jobs, tmp_path
+):
+    job = Story(jobs)
+    async with account(jobs, tmp_path, server.url) as sink:
+        await sink.deliver(job.status("running"))
+        await sink.deliver(job.trained(1))
+        # Another replica tells the rest: this one knows it from the store.
+        job.trained(2)
+        job.status("succeeded")
+        job.settles()
+        job.selected(2, 0.25)
+    run = server.runs["ftjob-one"]
+    assert run.points == [1]
+    assert (run.summary["point"], run.summary["train_loss"]) == (2, 0.5)
+    assert run.summary["status"] == "succeeded"
+    assert run.summary["best/decision"] == "final"
+    assert run.exits[-1] == 0
+    assert server.artifacts == []
+
+
 async def test_the_disk_does_not_fill_with_what_wandb_has(server, jobs, tmp_path):
     job = Story(jobs)
     async with account(jobs, tmp_path, server.url) as sink:
