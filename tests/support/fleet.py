@@ -77,7 +77,7 @@ class Fleet(Scene):
 
     replicas: list[Replica]
     holdings: Holdings
-    table: asyncpg.Connection[asyncpg.Record]
+    table: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def begin(self, *replicas: Replica) -> None:
         """Start some at once, in a life of their own beside the others."""
@@ -94,11 +94,21 @@ class Fleet(Scene):
 
     async def shares(self) -> Counter[str]:
         """Return how many sources each process has, by the lease table."""
-        rows = await self.table.fetch(
+        rows = await self.ask(
             "SELECT owner, count(*) FROM lease"
             " WHERE expires_at > extract(epoch from clock_timestamp()) GROUP BY owner"
         )
         return Counter({row[0]: row[1] for row in rows})
+
+    async def ask(self, sql: str) -> list[asyncpg.Record]:
+        """Return the rows of a question to the database; none while it is away."""
+        try:
+            if self.table is None:
+                self.table = await asyncpg.connect(self.url)
+            return await self.table.fetch(sql)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            self.table = None
+            return []
 
     async def has(self, *replicas: Replica) -> int:
         """Return how many sources some replicas have."""
@@ -150,6 +160,14 @@ class Fleet(Scene):
         one.wire.mend()
         self._is_well(one)
 
+    @asynccontextmanager
+    async def all_ill(self) -> AsyncIterator[None]:
+        """Let nobody be blamed for what is lost with the way to the database."""
+        self.receiver.ill.update(one.name for one in self.replicas)
+        yield
+        for one in self.replicas:
+            self._is_well(one)
+
     def _is_well(self, one: Replica) -> None:
         self.receiver.ill.discard(one.name)
         self.receiver.life += 1
@@ -176,7 +194,7 @@ class Fleet(Scene):
             await super(Fleet, self).all_delivered()
         except AssertionError as error:
             books = self.judge.read()
-            lanes = await self.table.fetch("SELECT * FROM lane")
+            lanes = await self.ask("SELECT * FROM lane")
             found = self.judge.missing()[:5], books.buried, dict(await self.shares())
             raise AssertionError(f"{error}: {found}; {lanes[:5]}") from None
 
@@ -214,11 +232,12 @@ async def fleet(
     grace: float = 5.0,
     every: str = "200ms",
     through: Callable[[str], str] | None = None,
+    behind: int | None = None,
 ) -> AsyncIterator[Fleet]:
     """Set the scene; no replica is started yet.
 
     `through` makes of the store's address the one that replicas use, else each has a
-    wire of its own.
+    wire of its own: to the server, or to the port of a pooler that it is `behind`.
     """
     names = list(hook_names(sinks))
     projects = [f"s{number:03}" for number in range(sources)]
@@ -230,7 +249,7 @@ async def fleet(
         )
         made: list[Replica] = []
         for number in range(replicas):
-            laid = await stack.enter_async_context(wire(server.port))
+            laid = await stack.enter_async_context(wire(behind or server.port))
             own = url.replace(f":{server.port}/", f":{laid.port}/")
             one = await stack.enter_async_context(
                 daemon_process(
@@ -247,8 +266,6 @@ async def fleet(
             one.name, one.sources, one.wire = f"r{number}", projects, laid
             one.every = every
             made.append(one)
-        table = await asyncpg.connect(url)
-        stack.push_async_callback(table.close)
         holdings = Holdings()
         database = url.rpartition("/")[2]
         judge = Judge(
@@ -262,21 +279,23 @@ async def fleet(
             )
             for one in made
         ]
+        scene = Fleet(
+            url=url,
+            names=names,
+            receiver=receiver,
+            moving=moving,
+            daemon=made[0],
+            judge=judge,
+            replicas=made,
+            holdings=holdings,
+        )
         try:
-            yield Fleet(
-                url=url,
-                names=names,
-                receiver=receiver,
-                moving=moving,
-                daemon=made[0],
-                judge=judge,
-                replicas=made,
-                holdings=holdings,
-                table=table,
-            )
+            yield scene
         finally:
             for task in watching:
                 task.cancel()
+            if scene.table is not None:
+                scene.table.terminate()
 
 
 def _starts(one: Replica) -> Callable[[], int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -25,10 +26,39 @@ START = 10.0
 
 @dataclass(slots=True)
 class PgBouncer:
-    """A pooler that runs."""
+    """A pooler that runs, and that tests may stop and start again."""
 
     server: PostgresServer
     port: int
+    directory: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+        # It refuses to be root.
+        user = ["-u", "postgres"] if os.geteuid() == 0 else []
+        ini = str(self.directory / "ini")
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                # It goes with us, however we end.
+                ["setpriv", "--pdeathsig", "QUIT", program, *user, ini],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START
+        while not _answers(self):
+            late = time.monotonic() > deadline or self.process.poll() is not None
+            assert not late, (self.directory / "log").read_text()
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """End it: whoever uses it loses the connection."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(timeout=10)
+            self.process = None
 
     def url(self, state: str) -> str:
         """Return the address of a database as it is through the pooler."""
@@ -50,40 +80,22 @@ class PgBouncer:
 @contextmanager
 def pgbouncer(server: PostgresServer) -> Iterator[PgBouncer]:
     """Run one until the block ends."""
-    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
     directory = Path(tempfile.mkdtemp(prefix="tw-pgb-", dir="/tmp"))
-    port = free_port()
+    pooler = PgBouncer(server, free_port(), directory)
     (directory / "ini").write_text(
         f"[databases]\n* = host=127.0.0.1 port={server.port} user=tunewatch\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {pooler.port}\n"
         "unix_socket_dir =\nauth_type = any\npool_mode = transaction\n"
         f"default_pool_size = {SESSIONS}\nserver_round_robin = 1\n"
         "max_client_conn = 200\n"
     )
-    user = []
     if os.geteuid() == 0:
-        # It refuses to be root.
         os.chown(directory, pwd.getpwnam("postgres").pw_uid, -1)
-        user = ["-u", "postgres"]
-    with (directory / "log").open("ab") as log:
-        process = subprocess.Popen(
-            # It goes with us, however we end.
-            ["setpriv", "--pdeathsig", "QUIT", program, *user, str(directory / "ini")],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
     try:
-        pooler = PgBouncer(server, port)
-        deadline = time.monotonic() + START
-        while not _answers(pooler):
-            late = time.monotonic() > deadline or process.poll() is not None
-            assert not late, (directory / "log").read_text()
-            time.sleep(0.05)
+        pooler.start()
         yield pooler
     finally:
-        process.kill()
-        process.wait(timeout=10)
+        pooler.stop()
         shutil.rmtree(directory, ignore_errors=True)
 
 
