@@ -10,7 +10,10 @@ from functools import partial
 
 import pytest
 
+from support.databases import postgres_server
+from support.fleet import fleet
 from support.pgbouncer import pgbouncer
+from support.private_network import Line, private_network
 from support.watching import until
 
 MINUTES = float(os.environ.get("FAULTS_MINUTES", "60"))
@@ -163,6 +166,27 @@ async def test_what_is_cut_off_from_the_database_is_taken_over_and_does_no_harm(
             await scene.shared_evenly()
             await turmoil.any_of(turmoil.cut)
         await turmoil.judged("3 replicas: cut off", track_record, began)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize("times", [6, 100])
+async def test_what_packets_are_dropped_of_is_taken_over_and_does_no_harm(
+    tmp_path, chance, track_record, times
+):
+    began = time.monotonic()
+    lines = [Line(f"127.0.1.{number}") for number in (1, 2, 3)]
+    addresses = [line.address for line in lines]
+    with private_network(), postgres_server(*addresses) as server:
+        async with fleet(
+            tmp_path, server.create(), server, chance, lines=lines
+        ) as scene:
+            turmoil = Turmoil(scene, chance)
+            await scene.begin()
+            for _ in range(times):
+                await scene.shared_evenly()
+                await turmoil.any_of(turmoil.cut)
+            await turmoil.judged("3 replicas: packets dropped", track_record, began)
 
 
 @pytest.mark.faults

@@ -30,6 +30,7 @@ class PostgresServer:
     binaries: Path
     directory: Path
     port: int
+    addresses: tuple[str, ...] = ("127.0.0.1",)
     process: subprocess.Popen[bytes] | None = None
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -40,7 +41,7 @@ class PostgresServer:
             *("setpriv", "--pdeathsig", "QUIT"),
             *(str(self.binaries / "postgres"), "-D", str(self.directory / "data")),
             *("-p", str(self.port), "-k", str(self.directory)),
-            *("-h", "127.0.0.1", "-N", "100"),
+            *("-h", ",".join(self.addresses), "-N", "100"),
             *("-c", "fsync=on", "-c", "shared_buffers=32MB"),
         ]
         with (self.directory / "log").open("ab") as log:
@@ -95,10 +96,11 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """Run a PostgreSQL until the block ends."""
+def postgres_server(*also: str) -> Iterator[PostgresServer]:
+    """Run a PostgreSQL on loopback until the block ends, on these addresses too."""
     directory = Path(tempfile.mkdtemp(prefix="tw-pg-", dir="/tmp"))
-    server = PostgresServer(_binaries(), directory, free_port())
+    addresses = ("127.0.0.1", *also)
+    server = PostgresServer(_binaries(), directory, free_port(), addresses)
     try:
         if os.geteuid() == 0:
             shutil.chown(directory, "postgres")

@@ -25,6 +25,7 @@ from support.fault_scene import Scene
 from support.holdings import Holdings
 from support.judge import Books, Judge, PostgresBooks
 from support.moving_jobs import moving_jobs
+from support.private_network import Line
 from support.recording_receiver import recording
 from support.watching import until
 from support.wire import Wire, wire
@@ -39,7 +40,7 @@ class Replica(DaemonProcess):
 
     name: str = ""
     sources: Sequence[str] = ()
-    wire: Wire = field(default_factory=Wire)
+    wire: Wire | Line = field(default_factory=Wire)
     every: str = "200ms"  #: how often a source is polled
     is_frozen: bool = False
     _owner: str | None = None
@@ -233,11 +234,13 @@ async def fleet(
     every: str = "200ms",
     through: Callable[[str], str] | None = None,
     behind: int | None = None,
+    lines: Sequence[Line] = (),
 ) -> AsyncIterator[Fleet]:
     """Set the scene; no replica is started yet.
 
     `through` makes of the store's address the one that replicas use, else each has a
-    wire of its own: to the server, or to the port of a pooler that it is `behind`.
+    wire of its own: to the server, or to the port of a pooler that it is `behind`. With
+    `lines` each has the address of one.
     """
     names = list(hook_names(sinks))
     projects = [f"s{number:03}" for number in range(sources)]
@@ -249,8 +252,13 @@ async def fleet(
         )
         made: list[Replica] = []
         for number in range(replicas):
-            laid = await stack.enter_async_context(wire(behind or server.port))
-            own = url.replace(f":{server.port}/", f":{laid.port}/")
+            laid: Wire | Line
+            if lines:
+                laid = lines[number]
+                own = url.replace("127.0.0.1", laid.address)
+            else:
+                laid = await stack.enter_async_context(wire(behind or server.port))
+                own = url.replace(f":{server.port}/", f":{laid.port}/")
             one = await stack.enter_async_context(
                 daemon_process(
                     directory / f"replica{number}",
