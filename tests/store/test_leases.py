@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
@@ -214,6 +215,21 @@ async def test_a_lease_under_which_somebody_writes_is_left_for_the_next_time(rep
         await written.wait()
         assert await two.leases.acquire_free([1], most=1) == []
     assert await two.leases.acquire_free([1], most=1) == [Fence(1, old.token + 1)]
+
+
+async def test_a_lease_that_somebody_changes_right_now_is_passed_over(
+    replicas, postgres_url
+):
+    one, two = replicas
+    await one.sources.contact("s2", "openai", "realm2")
+    await one.leases.acquire_free([1, 2], most=2)
+    await expire(one)
+    client = await asyncpg.connect(postgres_url)
+    async with client.transaction():
+        await client.execute("UPDATE lease SET owner = owner WHERE source_id = 1")
+        # An insert of the row would wait.
+        assert await two.leases.acquire_free([1, 2], most=2) == [Fence(2, 2)]
+    await client.close()
 
 
 async def test_all_that_a_process_has_is_given_back_and_nothing_of_others(replicas):
