@@ -268,6 +268,8 @@ async def fleet(
                     hooks={name: f"{receiver.url(name)}?r{number}" for name in names},
                     grace=grace,
                     kind=Replica,
+                    # Who starts it warm may be in another network.
+                    is_cold=bool(lines),
                 )
             )
             assert isinstance(one, Replica)
