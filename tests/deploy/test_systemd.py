@@ -29,13 +29,14 @@ backfill = "all"
 [plugins.wedge]
 events = ["*"]
 """
-QUICK = """
+LIBRARY = "LD_LIBRARY_PATH=/run/python/lib"
+"""Our Python was moved there, and may have its library beside it."""
+QUICK = f"""
 [Service]
 WatchdogSec=2
 RestartSec=100ms
 TimeoutAbortSec=1
-# Our Python was moved there, and may have its library beside it.
-Environment=LD_LIBRARY_PATH=/run/python/lib
+Environment={LIBRARY}
 """
 WEDGE = """
 import subprocess, time
@@ -149,7 +150,8 @@ def test_what_was_installed_starts_and_says_how_it_is(service):
     )
     as_nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
     url = "TUNEWATCH_URL=http://127.0.0.1:9478"
-    assert "ftjob-" in service.out(f"{as_nobody} env {url} tunewatch jobs")
+    ask = f"{as_nobody} env {LIBRARY} {url} tunewatch jobs"
+    assert "ftjob-" in service.out(ask)
     checking = "--property=LoadCredential=key:/etc/tunewatch/credentials"
     found = service.run(f"systemd-run --quiet --pipe --wait {checking} {CHECK}")
     assert "ok      source openai" in found.stdout

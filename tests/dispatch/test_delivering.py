@@ -286,7 +286,8 @@ async def test_what_a_reactor_concludes_is_committed_and_told_to_others_not_to_i
             await d.tell("ftjob-1", "one")
             await until(lambda: sink.got)
             await quiet(dispatcher)
-        assert len(reactor.got) == 1
+        # Asked again it may be: a conclusion from an older state of its job is refused.
+        assert len({delivery.event.id for delivery in reactor.got}) == 1
         [told] = sink.got
         assert told.event.payload.reason == "no_candidate"
         assert await d.one("SELECT count(*) FROM event WHERE derived") == 1
