@@ -13,6 +13,7 @@ from support.dispatching import (
     desk_of,
     gate,
     message_of,
+    passes,
     quiet,
     until,
 )
@@ -291,6 +292,17 @@ async def test_what_a_reactor_concludes_is_committed_and_told_to_others_not_to_i
         [told] = sink.got
         assert told.event.payload.reason == "no_candidate"
         assert await d.one("SELECT count(*) FROM event WHERE derived") == 1
+
+
+async def test_where_no_plugin_wants_events_nothing_is_delivered_and_all_goes_on(
+    store_url,
+):
+    async with desk(store_url) as d, d.dispatching() as dispatcher:
+        await d.tell("ftjob-1", "one")
+        await passes(d, dispatcher, 3600.0)
+        await d.tell("ftjob-1", "two")
+        await quiet(dispatcher)
+        assert await d.one("SELECT count(*) FROM mark") == 0
 
 
 class Choosy(Chooser):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, Text, bindparam, text
 
 from tunewatch.store import waiting
 from tunewatch.store.lane_records import LaneRow, MarkRow, PluginRow
@@ -78,7 +78,7 @@ _PLUGIN = text(
 _PLUGINS = text(
     "SELECT name, state, reason, since, settings_digest FROM plugin"
     " WHERE name IN :names"
-).bindparams(bindparam("names", expanding=True))
+).bindparams(bindparam("names", expanding=True, type_=Text))
 _SAVE_PLUGIN = text(
     "INSERT INTO plugin (name, state, reason, since, settings_digest) VALUES"
     " (:name, :state, :reason, :since, :settings_digest) ON CONFLICT (name) DO UPDATE"
