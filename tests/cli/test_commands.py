@@ -100,6 +100,14 @@ def test_the_help_lists_every_command_and_imports_none(program):
         assert f"|   {heavy}" not in done.err
 
 
+def test_a_command_that_reads_the_store_imports_no_more_than_it_needs(stocked):
+    done = stocked("jobs", PYTHONPROFILEIMPORTTIME="1")
+    assert done.code == 0
+    imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
+    assert "tunewatch.store.carrier" in imported
+    assert imported.isdisjoint({"structlog", "aiohttp", "openai", "rich", "alembic"})
+
+
 @pytest.mark.parametrize(
     "name",
     [

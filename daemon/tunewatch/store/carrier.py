@@ -15,7 +15,6 @@ from itertools import groupby
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
-import structlog
 from sqlalchemy import Connection
 
 from tunewatch.store.records import (
@@ -29,8 +28,6 @@ from tunewatch.unbidden import unbroken
 T = TypeVar("T")
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
 Transaction: TypeAlias = Callable[[Connection], Any]
-
-_log = structlog.get_logger(__name__)
 
 MOST_TOGETHER = 64
 """Functions in one transaction, at most: a group must end well within a lease."""
@@ -189,8 +186,11 @@ class Grouping:
         try:
             await unbroken("the loop store.writer", self._serve())
         except Exception as error:
-            reason = type(error).__name__
-            _log.error("loop.died", loop="store.writer", reason=reason, exc_info=error)
+            # Not for every command that reads the store: it costs each 60 ms.
+            import structlog
+
+            said, reason = structlog.get_logger(__name__), type(error).__name__
+            said.error("loop.died", loop="store.writer", reason=reason, exc_info=error)
             raise
 
     async def _serve(self) -> None:
