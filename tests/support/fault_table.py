@@ -302,8 +302,10 @@ long form does what it does.
 """
 _ABOUT_RECORD = """
 Lost: of how many deliveries that were owed. Repeated: what a receiver got again with
-the same id and the same bytes. Recovered: from the start to readiness, or as it says
-above. The machine had two cores and other work to do, so times are upper bounds.
+the same id and the same bytes. Set aside: a dead letter because three ends in a row met
+it out and alone, as is meant to be, and sent again by `tunewatch redeliver`. Recovered:
+from the start to readiness, or as it says above. The machine had two cores and other
+work to do, so times are upper bounds.
 """
 _ABOUT_POINTS = """
 A launcher wraps one function of the real program from outside; its n-th call is the
