@@ -71,9 +71,9 @@ class Committer:
                     done = await write()
                     break
                 except StoreUnavailable as fault:
-                    self._waiting += not tries
-                    await self._wait(fault, tries)
                     tries += 1
+                    self._waiting += tries == 1
+                    await self._wait(fault, tries)
         finally:
             self._waiting -= tries > 0
         # On a disk that is nearly full what is small is written, and others wait on.
@@ -85,7 +85,7 @@ class Committer:
         if self.paused_reason is None:
             self.log.warning("poll.waits_for_store", reason=fault.reason)
         self.paused_reason = fault.reason
-        ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(tries, 10))
+        ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(tries - 1, 10))
         await self.clock.sleep(ceiling * (0.5 + self.jitter() / 2))
 
     def _works(self) -> None:
