@@ -72,9 +72,6 @@ _CRASH = text(
     " ON CONFLICT (plugin, source_id, job_key) DO UPDATE"
     " SET crashes = lane.crashes + 1"
 )
-_PLUGIN = text(
-    "SELECT name, state, reason, since, settings_digest FROM plugin WHERE name = :name"
-)
 _PLUGINS = text(
     "SELECT name, state, reason, since, settings_digest FROM plugin"
     " WHERE name IN :names"
@@ -241,9 +238,9 @@ def _lanes(connection: Connection, source_id: int, name: str) -> tuple[LaneRow, 
 
 def _plugin(connection: Connection, plugin: Configured, at: float) -> PluginRow:
     """Return its state; other settings than those it was paused with let it go on."""
-    row = connection.execute(_PLUGIN, {"name": plugin.name}).first()
-    if row is not None and row.settings_digest == plugin.settings_digest:
-        return PluginRow(*row)
+    for kept in plugin_rows(connection, [plugin.name]):
+        if kept.settings_digest == plugin.settings_digest:
+            return kept
     fresh = PluginRow(plugin.name, "up", None, at, plugin.settings_digest)
     connection.execute(_SAVE_PLUGIN, fresh._asdict())
     return fresh
