@@ -8,7 +8,8 @@ what it does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -44,3 +45,29 @@ async def endless(what: str, work: Awaitable[object]) -> NoReturn:
     """Await work that never ends by itself. Raises Unbidden also if it returns."""
     await unbroken(what, work)
     raise Unbidden(f"{what} returned, which it should never do")
+
+
+def begin(
+    tasks: asyncio.TaskGroup, name: str, loop: Awaitable[object]
+) -> asyncio.Task[NoReturn]:
+    """Begin a loop that never ends by itself, in a task that is called as it is."""
+    return tasks.create_task(endless(f"the loop {name}", loop), name=name)
+
+
+@asynccontextmanager
+async def going_on(name: str, loop: Awaitable[object]) -> AsyncIterator[None]:
+    """Let a loop that never ends by itself go on until the block ends.
+
+    What the block raises comes out as it is, in no group.
+    """
+    fault = None
+    async with asyncio.TaskGroup() as tasks:
+        task = begin(tasks, name, loop)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - raised below, not in a group
+            fault = error
+        finally:
+            task.cancel()
+    if fault is not None:
+        raise fault

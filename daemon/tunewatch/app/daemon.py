@@ -41,6 +41,7 @@ from tunewatch.sources.http import shared_http
 from tunewatch.store.address import sqlite_path
 from tunewatch.store.opening import Store, open_store
 from tunewatch.store.records import StoreUnavailable
+from tunewatch.unbidden import going_on
 from tunewatch.web import CannotListen, serving
 from tunewatch.web.v1.tail import Tail
 
@@ -100,19 +101,8 @@ class _Daemon:
         """Run; tell the service manager meanwhile, if there is one."""
         if not self._base.service.notifier.is_heard:
             return await self._run(stop, once=once, reload=reload)
-        code, fault = 0, None
-        async with asyncio.TaskGroup() as tasks:
-            keeping = eternal("service", self._base.service.keep)
-            told = tasks.create_task(keeping, name="service")
-            try:
-                code = await self._run(stop, once=once, reload=reload)
-            except Exception as error:  # noqa: BLE001 - raised below, not in a group
-                fault = error
-            finally:
-                told.cancel()
-        if fault is not None:
-            raise fault
-        return code
+        async with going_on("service", eternal("service", self._base.service.keep)):
+            return await self._run(stop, once=once, reload=reload)
 
     async def _run(
         self, stop: asyncio.Event, *, once: bool, reload: Reload | None

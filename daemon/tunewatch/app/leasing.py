@@ -17,7 +17,7 @@ import structlog
 from tunewatch.clock import Clock, sleep_or
 from tunewatch.store.leases import Leases
 from tunewatch.store.records import Fence, StoreFault, StoreUnavailable
-from tunewatch.unbidden import endless
+from tunewatch.unbidden import begin
 
 SEEK_EVERY = 0.2
 """s between looks for free leases: what is handed over is taken within a second."""
@@ -162,12 +162,8 @@ class Leasing:
         """Seek and renew for as long as the process lives. Raises StoreFault."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                loops = {
-                    "lease.renew": self._seek_and_renew(),
-                    "lease.watch": self._watch(),
-                }
-                for name, loop in loops.items():
-                    tasks.create_task(endless(f"the loop {name}", loop), name=name)
+                begin(tasks, "lease.renew", self._seek_and_renew())
+                begin(tasks, "lease.watch", self._watch())
         finally:
             await self._end()
         raise AssertionError("leases are kept for as long as the process lives")

@@ -28,7 +28,7 @@ from tunewatch.config import OrganizationSettings, SourceSettings
 from tunewatch.settings import ConfigError, Secret
 from tunewatch.sources.contract import Organizing, SourceContext
 from tunewatch.telemetry import Telemetry
-from tunewatch.unbidden import endless
+from tunewatch.unbidden import begin
 from tunewatch.web import PartState
 
 LOOK_EVERY = 2.0
@@ -105,8 +105,7 @@ class Organization:
         self._unfinished |= await kept.unfinished()
         async with asyncio.TaskGroup() as tasks:
             if self.settings.admin_key is not None:
-                listing = endless(f"the loop projects:{self.name}", self._list())
-                tasks.create_task(listing, name=f"projects:{self.name}")
+                begin(tasks, f"projects:{self.name}", self._list())
                 await self._first_list()
             while True:
                 await self.keys.look()

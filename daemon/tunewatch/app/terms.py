@@ -21,7 +21,7 @@ from tunewatch.poller.source_poller import SourcePoller, SourceSetting
 from tunewatch.sources.contract import Source
 from tunewatch.store.records import Fence, LeaseLost, SourceRow
 from tunewatch.store.requests import Request
-from tunewatch.unbidden import endless, until_told
+from tunewatch.unbidden import begin, until_told
 
 _log = structlog.get_logger(__name__)
 
@@ -107,10 +107,8 @@ class SourceLife:
                     ),
                     name=f"dispatch:{name}",
                 )
-                polling = tasks.create_task(
-                    endless(f"the loop poll:{name}", self._poll(dispatcher, poller)),
-                    name=f"poll:{name}",
-                )
+                work = self._poll(dispatcher, poller)
+                polling = begin(tasks, f"poll:{name}", work)
                 await first_of(stop, held.lost, delivering)
                 if not self.parts.leasing.trusts(held.fence):
                     # At once, not when all is wound down: another tells of it now.

@@ -34,7 +34,7 @@ from tunewatch.poller.trouble import Trouble
 from tunewatch.sources.contract import Source, files_grow
 from tunewatch.store.opening import Store
 from tunewatch.store.records import Fence, SourceRow
-from tunewatch.unbidden import endless, unbroken
+from tunewatch.unbidden import begin, unbroken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,13 +207,9 @@ class SourcePoller:
             first = f"walk:{name}"
             walking = unbroken(f"the loop {first}", walk.first_walk())
             tasks.create_task(walking, name=first)
-            loops = {
-                f"discover:{name}": walk.newest_pages(),
-                f"daily:{name}": walk.daily_walk(),
-                f"look:{name}": self._look(tasks),
-            }
-            for title, loop in loops.items():
-                tasks.create_task(endless(f"the loop {title}", loop), name=title)
+            begin(tasks, f"discover:{name}", walk.newest_pages())
+            begin(tasks, f"daily:{name}", walk.daily_walk())
+            begin(tasks, f"look:{name}", self._look(tasks))
         raise AssertionError("the loops of a poller never end by themselves")
 
     async def _load(self, among: Collection[str] | None = None) -> None:

@@ -17,6 +17,7 @@ import structlog
 
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.records import StoreFault
+from tunewatch.unbidden import going_on
 
 APPLICATION = "tunewatch"
 """How our transactions are called in PostgreSQL's list of what is under way."""
@@ -44,17 +45,8 @@ async def silent_ones_ended(carrier: Carrier) -> AsyncIterator[None]:
 
     What they lock may be what a start waits for.
     """
-    fault = None
-    async with asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(_look(carrier), name="store.silent")
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - raised below, not in a group
-            fault = error
-        finally:
-            looking.cancel()
-    if fault is not None:
-        raise fault
+    async with going_on("store.silent", _look(carrier)):
+        yield
 
 
 async def _look(carrier: Carrier) -> NoReturn:
