@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
+from support import older_store
 from support.databases import PostgresServer
 from support.stores import HandClock
 from tunewatch.store import files
@@ -37,14 +38,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def first_release(connection: Connection) -> None:
     """Make the tables as the first release had them, and put something in."""
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", "tunewatch.store:migrations")
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "0001")
+    older_store.first_release(connection)
     connection.execute(text(NEW_MARK.format(name="old")))
 
 

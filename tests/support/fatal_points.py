@@ -10,6 +10,7 @@ import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 Stage = Literal[
@@ -27,9 +28,9 @@ class Point:
     name: str
     where: str  #: module:attribute, where it is called from
     when: When
-    stage: Stage
-    calls: int  #: the latest call that is drawn
-    only: Callable[..., bool] | None
+    stage: Stage = "work"
+    calls: int = 25  #: the latest call that is drawn
+    only: Callable[..., bool] | None = None
     """Which calls count, by their arguments; None: all."""
 
     def owner(self) -> tuple[Any, str]:
@@ -40,28 +41,10 @@ class Point:
         return owner, name
 
 
-def before(
-    name: str,
-    where: str,
-    *,
-    stage: Stage = "work",
-    calls: int = 25,
-    only: Callable[..., bool] | None = None,
-) -> Point:
-    """Return the point just before a function begins."""
-    return Point(name, where, "before", stage, calls, only)
-
-
-def after(
-    name: str,
-    where: str,
-    *,
-    stage: Stage = "work",
-    calls: int = 25,
-    only: Callable[..., bool] | None = None,
-) -> Point:
-    """Return the point just after a function's end."""
-    return Point(name, where, "after", stage, calls, only)
+before = partial(Point, when="before")
+"""Makes the point just before a function begins."""
+after = partial(Point, when="after")
+"""Makes the point just after a function's end."""
 
 
 def _settles(happenings: Any, *_rest: Any) -> bool:
@@ -354,7 +337,7 @@ POINTS = {
 
 
 def _loop(name: str, where: str) -> Point:
-    return Point(name, where, "instead", "work", 1, None)
+    return Point(name, where, "instead", calls=1)
 
 
 CORE_LOOPS = {

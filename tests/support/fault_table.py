@@ -12,6 +12,7 @@ from typing import NamedTuple
 from support.distribution import ROOT
 from support.fatal_points import CORE_LOOPS, POINTS, SOURCE_LOOPS
 from support.reference_tables import table
+from support.track_record import COLUMNS
 
 PAGE = ROOT / "deploy/FAULTS.md"
 RECORD = ROOT / "deploy/faults.json"
@@ -362,19 +363,7 @@ def page() -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-_COLUMNS = (
-    "fault",
-    "engine",
-    "runs",
-    "seed",
-    "lost",
-    "repeated",
-    "out of order",
-    "recovered in",
-    "seconds",
-    "Python",
-    "day",
-)
+_COLUMNS = (*COLUMNS, "Python", "day")
 
 
 def _row(line: dict[str, object]) -> tuple[str, ...]:

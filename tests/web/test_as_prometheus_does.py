@@ -9,22 +9,11 @@ import subprocess
 
 import pytest
 
-from support.certificates import Authority
 from support.web_files import hashed, tls_of, write
 from tunewatch.settings import ConfigError
 from tunewatch.web import read_terms
 
 DEMANDED = "RequireAndVerifyClientCert"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority.founded(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def papers(authority):
-    return authority.issue("localhost")
 
 
 def tls(**more):

@@ -29,16 +29,6 @@ from tunewatch.web.certificate import validity_of
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority.founded(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def papers(authority):
-    return authority.issue("localhost")
-
-
-@pytest.fixture(scope="module")
 def stranger(tmp_path_factory):
     """Somebody with a certificate by an authority that nobody here knows."""
     other = Authority.founded(tmp_path_factory.mktemp("stranger"))
