@@ -288,7 +288,7 @@ class Telemetry:
         self._process.free(count)
 
     def state_asked(self, is_up: Callable[[], bool]) -> None:
-        """Ask at each scrape whether the store answers."""
+        """Ask at each scrape whether the store answers and takes writes."""
         self._process.store_up.set_function(lambda: float(is_up()))
 
     def loop_died(self, loop: str) -> None:
