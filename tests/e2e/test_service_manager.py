@@ -86,5 +86,6 @@ async def test_a_hang_up_before_it_is_ready_is_no_end(program, manager):
             await eventually(lambda: manager.notes, "its loop runs")
             daemon.process.send_signal(signal.SIGHUP)
             await daemon.logged("config.reloaded")
+            await eventually(lambda: len(manager.order) == 3, "it was answered")
             assert manager.order == ["READY", "RELOADING", "READY"]
             assert await daemon.stop() == 0
