@@ -15,6 +15,7 @@ from tunewatch.diff import NEW, Delta, Known, Observation, diff
 from tunewatch.model import Job, overlay
 from tunewatch.store.before import Kept
 from tunewatch.store.kept import Changed
+from tunewatch.store.records import Fence
 from tunewatch.store.stamping import sequence_after
 
 Decode = Callable[[bytes], Job]
@@ -35,6 +36,7 @@ _items = msgspec.json.Decoder(dict[str, Any])
 class Look:
     """One observation on its way through a transaction."""
 
+    held: Fence
     seen: Observation
     before: Kept | None
     delta: Delta
@@ -43,8 +45,13 @@ class Look:
     key: int = 0  #: of the job's row, 0 as long as there is none
 
 
-def compare(
-    seen: Observation, before: Kept | None, known: Known, decode: Decode, now: float
+def compare(  # noqa: PLR0917 - what an observation meets
+    held: Fence,
+    seen: Observation,
+    before: Kept | None,
+    known: Known,
+    decode: Decode,
+    now: float,
 ) -> Look:
     """Return what an observation comes to at a time. Raises what decode raises."""
     job_before = decode(before.raw) if before else None
@@ -53,7 +60,7 @@ def compare(
     delta = diff(state, job_before, job, seen, known)
     if not delta.keep_raw and before is not None:
         raw, job = before.raw, job_before
-    look = Look(seen, before, delta, job, None, before.key if before else 0)
+    look = Look(held, seen, before, delta, job, None, before.key if before else 0)
     if job is not None and _stores(delta, before, raw):
         look.changed = _changed(look, job, raw, now)
     return look
@@ -99,6 +106,7 @@ def _changed(look: Look, job: Job, raw: bytes, now: float) -> Changed:
         job=job,
         state=look.delta.after,
         ended_at=_ended_at(look, job),
+        term=look.held.token,
         look=look.seen.look,
         revision=before.revision + 1 if before else 1,
         sequence=sequence,

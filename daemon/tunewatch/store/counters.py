@@ -28,17 +28,40 @@ _GROW = (
 
 
 class Growth:
-    """What a transaction counts, summed up and written once."""
+    """What a transaction counts, of any sources, summed up and written once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._tallies: dict[int, Tally] = {}
+
+    def of(self, source_id: int) -> Tally:
+        """Return where to count what is told of one source."""
+        if source_id not in self._tallies:
+            self._tallies[source_id] = Tally(self._connection, source_id)
+        return self._tallies[source_id]
+
+    def write(self, batch: Batch) -> None:
+        """Let the totals grow with the batch, in the order of their keys."""
+        rows: list[Row] = [
+            (source_id, name, labels, by)
+            for source_id, tally in sorted(self._tallies.items())
+            for (name, labels), by in sorted(tally.sums.items())
+        ]
+        batch.insert(counter, _COLUMNS, rows, conflict=_GROW)
+
+
+class Tally:
+    """What a transaction counts of one source."""
 
     def __init__(self, connection: Connection, source_id: int) -> None:
         self._connection = connection
         self._source_id = source_id
-        self._sums: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self.sums: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._models: set[str] | None = None
 
     def add(self, name: str, labels: Mapping[str, str], by: float = 1.0) -> None:
-        """Count; nothing is written before `write`."""
-        self._sums[name, _encoder.encode(labels).decode()] += by
+        """Count; nothing is written before `Growth.write`."""
+        self.sums[name, _encoder.encode(labels).decode()] += by
 
     def observe(self, name: str, labels: Mapping[str, str], seconds: float) -> None:
         """Count a duration: see `plugin.Count` for how a histogram is kept."""
@@ -64,11 +87,3 @@ class Growth:
             )
         )
         return {_labels.decode(row.labels).get("base_model", "") for row in found}
-
-    def write(self, batch: Batch) -> None:
-        """Let the totals grow with the batch, in the order of their keys."""
-        rows: list[Row] = [
-            (self._source_id, name, labels, by)
-            for (name, labels), by in sorted(self._sums.items())
-        ]
-        batch.insert(counter, _COLUMNS, rows, conflict=_GROW)

@@ -78,9 +78,9 @@ def append_derived(  # noqa: PLR0917 - in the order of the sentence it makes
     batch = Batch(connection)
     kept = (made[-1].sequence, msgspec.json.encode(chosen), job_key)
     batch.update(job, ("sequence", "selection"), ("key",), [kept])
-    growth = Growth(connection, held.source_id)
+    growth = Growth(connection)
     for one in made:
-        growth.add("events", {"type": one.type})
+        growth.of(held.source_id).add("events", {"type": one.type})
     growth.write(batch)
     return append(connection, batch, made)
 

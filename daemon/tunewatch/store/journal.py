@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 import structlog
@@ -17,7 +18,7 @@ from tunewatch.events import SourceDown, SourceUp
 from tunewatch.model import Job
 from tunewatch.plugin import Clock
 from tunewatch.store.carrier import Carrier
-from tunewatch.store.commit import commit_observations
+from tunewatch.store.commit import Owed, commit_observations
 from tunewatch.store.derived import append_derived
 from tunewatch.store.leases import fence
 from tunewatch.store.missed import events_after, newest_position
@@ -85,7 +86,8 @@ class Journal:
         if not observations:
             return []
         try:
-            commit = _Commit(self, held, observations, decode, self._clock)
+            owed = [Owed(held, seen, decode) for seen in observations]
+            commit = _Commit(self, owed, self._clock)
             done: list[Committed] = await self._write(held, commit)
         except StoreFault:
             raise
@@ -184,17 +186,15 @@ class _Outcome(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Commit:
-    """The transaction of one call; calls for one source are done together."""
+    """The transaction of one call; calls, also those of other sources, are one."""
 
     journal: Journal
-    held: Fence
-    observations: Sequence[Observation]
-    decode: Callable[[bytes], Job]
+    owed: Sequence[Owed]
     clock: Clock
 
     @property
     def kind(self) -> Hashable:
-        return self.held, self.decode
+        return self.journal
 
     def __call__(self, connection: Connection) -> _Outcome[list[Committed]]:
         [outcome] = self.together(connection, [self])
@@ -203,19 +203,19 @@ class _Commit:
     def together(
         self, connection: Connection, every: Sequence[_Commit]
     ) -> list[_Outcome[list[Committed]]]:
-        missed = self.journal.missed(connection, self.held)
-        done = commit_observations(
-            connection,
-            self.held,
-            [seen for one in every for seen in one.observations],
-            self.decode,
-            self.clock.now(),
-        )
+        owed = [one for commit in every for one in commit.owed]
+        fences = {one.held for one in owed}
+        missed = {
+            held.source_id: self.journal.missed(connection, held)
+            for held in sorted(fences)
+        }
+        done = iter(commit_observations(connection, owed, self.clock.now()))
         outcomes: list[_Outcome[list[Committed]]] = []
-        for one in every:
-            part, done = done[: len(one.observations)], done[len(one.observations) :]
-            outcomes.append(_Outcome(part, [*missed, *_events(part)]))
-            missed = []
+        for commit in every:
+            part = list(islice(done, len(commit.owed)))
+            # With the first call of their source, and not again.
+            late = missed.pop(commit.owed[0].held.source_id, [])
+            outcomes.append(_Outcome(part, [*late, *_events(part)]))
         return outcomes
 
 

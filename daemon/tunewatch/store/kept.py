@@ -13,7 +13,6 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from tunewatch.diff import JobState
 from tunewatch.model import Job
-from tunewatch.store.records import Fence
 from tunewatch.store.schema import job, source, tombstone
 from tunewatch.store.statements import Batch, Row
 
@@ -27,6 +26,7 @@ class Changed(NamedTuple):
     job: Job
     state: JobState
     ended_at: int | None
+    term: int
     look: int
     revision: int
     sequence: int
@@ -78,37 +78,38 @@ def buried_jobs(connection: Connection, realm: str, ids: Sequence[str]) -> set[s
 
 
 def insert_jobs(
-    connection: Connection, held: Fence, realm: str, rows: Mapping[str, Changed]
+    connection: Connection, new: Sequence[tuple[int, str, str, Changed]]
 ) -> dict[str, int]:
-    """Insert jobs and return their keys by id. Raises IntegrityError."""
-    if not rows:
-        return {}
+    """Insert jobs, each after its source, realm and id; return their keys by id.
+
+    Raises IntegrityError.
+    """
     values = [
         {
-            "source_id": held.source_id,
+            "source_id": source_id,
             "realm": realm,
             "id": job_id,
-            **dict(zip(_COLUMNS, _values(held, row), strict=True)),
+            **dict(zip(_COLUMNS, _values(row), strict=True)),
         }
-        for job_id, row in rows.items()
+        for source_id, realm, job_id, row in new
     ]
     made = connection.execute(insert(job).returning(job.c.id, job.c.key), values)
     return {row.id: row.key for row in made}
 
 
-def update_jobs(batch: Batch, held: Fence, rows: Mapping[int, Changed]) -> None:
+def update_jobs(batch: Batch, rows: Mapping[int, Changed]) -> None:
     """Write changed rows by key."""
-    values = [(*_values(held, row), key) for key, row in sorted(rows.items())]
+    values = [(*_values(row), key) for key, row in sorted(rows.items())]
     batch.update(job, _COLUMNS, ("key",), values)
 
 
-def note_looks(batch: Batch, held: Fence, looks: Mapping[int, int]) -> None:
-    """Write the counters of looks that changed nothing, by key."""
-    values: list[Row] = [(held.token, looks[key], key) for key in sorted(looks)]
+def note_looks(batch: Batch, looks: Mapping[int, tuple[int, int]]) -> None:
+    """Write the terms and counters of looks that changed nothing, by key."""
+    values: list[Row] = [(*looks[key], key) for key in sorted(looks)]
     batch.update(job, ("term", "look"), ("key",), values)
 
 
-def _values(held: Fence, row: Changed) -> Row:
+def _values(row: Changed) -> Row:
     now = row.job
     return (
         row.raw,
@@ -119,7 +120,7 @@ def _values(held: Fence, row: Changed) -> Row:
         row.ended_at,
         row.state.settled,
         row.state.removed,
-        held.token,
+        row.term,
         row.look,
         row.revision,
         row.sequence,

@@ -86,8 +86,8 @@ def tell_outage(
     batch = Batch(connection)
     kept = (sequence, msgspec.json.encode(after), held.source_id)
     batch.update(source, ("sequence", "state"), ("id",), [kept])
-    growth = Growth(connection, held.source_id)
-    growth.add("events", {"type": happening.type})
+    growth = Growth(connection)
+    growth.of(held.source_id).add("events", {"type": happening.type})
     growth.write(batch)
     return append(connection, batch, made)
 

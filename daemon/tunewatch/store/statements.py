@@ -8,6 +8,7 @@ names and types, and the event table as the one that is numbered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table
@@ -202,27 +203,24 @@ def known_pairs(
     connection: Connection, table: Table, column: str, wanted: dict[int, set[str]]
 ) -> set[tuple[int, str]]:
     """Return which (job_key, value of column) exist, of those wanted."""
-    wanted = {key: values for key, values in wanted.items() if values}
-    if not wanted:
+    pairs = [(key, value) for key in wanted for value in sorted(wanted[key])]
+    if not pairs:
         return set()
     if connection.dialect.name == "sqlite":
-        return _known_one_by_one(connection, table, column, wanted)
-    pairs = [(key, value) for key in wanted for value in wanted[key]]
+        return _known_in_parts(connection, table, column, pairs)
     rows = fetch(connection, wording.known_arrays(table, column), _columns(pairs))
     return {(row[0], row[1]) for row in rows}
 
 
-def _known_one_by_one(
-    connection: Connection, table: Table, column: str, wanted: dict[int, set[str]]
+def _known_in_parts(
+    connection: Connection, table: Table, column: str, pairs: list[tuple[int, str]]
 ) -> set[tuple[int, str]]:
     known: set[tuple[int, str]] = set()
-    for key, values in wanted.items():
-        ordered = sorted(values)
-        for start in range(0, len(ordered), _MOST_VARIABLES):
-            part = ordered[start : start + _MOST_VARIABLES]
-            sql = wording.known_list(table, column, len(part))
-            rows = connection.exec_driver_sql(sql, (key, *part))
-            known.update((key, row[0]) for row in rows)
+    for start in range(0, len(pairs), _MOST_VARIABLES // 2):
+        part = pairs[start : start + _MOST_VARIABLES // 2]
+        sql = wording.known_values(table, column, len(part))
+        rows = connection.exec_driver_sql(sql, tuple(chain.from_iterable(part)))
+        known.update((row[0], row[1]) for row in rows)
     return known
 
 

@@ -11,12 +11,12 @@ from tunewatch.counting import counted_code, counted_method, root_model
 from tunewatch.diff import Delta, JobState
 from tunewatch.events import Happening, JobDiscovered, JobStatusChanged, status_type
 from tunewatch.model import Job
-from tunewatch.store.counters import Growth
+from tunewatch.store.counters import Tally
 from tunewatch.store.unheard import unheard
 
 
 def count(
-    growth: Growth, delta: Delta, job: Job, *, before: JobState, since: float
+    tally: Tally, delta: Delta, job: Job, *, before: JobState, since: float
 ) -> None:
     """Count what one observation tells of a job.
 
@@ -25,21 +25,21 @@ def count(
     """
     told = Counter(_event_type(happening, job) for happening in delta.happenings)
     for kind, times in told.items():
-        growth.add("events", {"type": kind}, times)
+        tally.add("events", {"type": kind}, times)
     if JobDiscovered.TYPE in told:
-        growth.add("jobs_discovered", {}, told[JobDiscovered.TYPE])
+        tally.add("jobs_discovered", {}, told[JobDiscovered.TYPE])
     is_news = not job.ended_before(since)
     if is_news and any(
         isinstance(h.payload, JobStatusChanged) for h in delta.happenings
     ):
-        growth.add("job_transitions", {"to": job.state.value})
+        tally.add("job_transitions", {"to": job.state.value})
         if job.state.is_terminal:
-            _ended(growth, job, delta.after)
+            _ended(tally, job, delta.after)
     tokens = delta.after.trained_tokens - before.trained_tokens
     if is_news and tokens > 0:
-        growth.add("trained_tokens", _kind(growth, job), tokens)
+        tally.add("trained_tokens", _kind(tally, job), tokens)
     for kind in unheard(delta, job, before):
-        growth.add("unknown_values", {"kind": kind})
+        tally.add("unknown_values", {"kind": kind})
 
 
 def _event_type(happening: Happening, job: Job) -> str:
@@ -48,19 +48,19 @@ def _event_type(happening: Happening, job: Job) -> str:
     return happening.type
 
 
-def _ended(growth: Growth, job: Job, state: JobState) -> None:
-    ended = {"status": job.state.value, **_kind(growth, job)}
+def _ended(tally: Tally, job: Job, state: JobState) -> None:
+    ended = {"status": job.state.value, **_kind(tally, job)}
     code = job.error.code if job.error is not None else None
-    growth.add("jobs_finished", {**ended, "error_code": counted_code(code)})
+    tally.add("jobs_finished", {**ended, "error_code": counted_code(code)})
     if (took := _between(job.created_at, job.finished_at)) is not None:
-        growth.observe("job_duration_seconds", ended, took)
+        tally.observe("job_duration_seconds", ended, took)
     if (waited := _between(job.created_at, state.started_at)) is not None:
-        growth.observe("job_queue_seconds", ended, waited)
+        tally.observe("job_queue_seconds", ended, waited)
 
 
-def _kind(growth: Growth, job: Job) -> dict[str, str]:
+def _kind(tally: Tally, job: Job) -> dict[str, str]:
     return {
-        "base_model": growth.model(root_model(job.model) or ""),
+        "base_model": tally.model(root_model(job.model) or ""),
         "method": counted_method(job.training_method),
     }
 

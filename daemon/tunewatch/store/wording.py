@@ -116,11 +116,21 @@ def known_arrays(table: Table, column: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def known_list(table: Table, column: str, count: int) -> str:
-    """Return the question which values of one job exist, by question marks."""
-    marks = ", ".join("?" * count)
-    where = f"WHERE job_key = ? AND {_quoted(column)} IN ({marks})"
-    return f"SELECT {_quoted(column)} FROM {_quoted(table.name)} {where}"  # noqa: S608 - our names
+def known_values(table: Table, column: str, count: int) -> str:
+    """Return the question which of so many (job_key, value) exist, by marks."""
+    name = _quoted(column)
+    # CROSS: go through what is wanted, and not through all that there is.
+    return (
+        f"WITH wanted (k, v) AS (VALUES {marks(count, 2)}) "  # noqa: S608 - our names
+        f"SELECT t.job_key, t.{name} FROM wanted CROSS JOIN {_quoted(table.name)} AS t "
+        f"ON t.job_key = k AND t.{name} = v"
+    )
+
+
+@lru_cache(maxsize=256)
+def marks(rows: int, width: int) -> str:
+    """Return the question marks of so many rows for a VALUES."""
+    return ", ".join([f"({', '.join('?' * width)})"] * rows)
 
 
 def _arrays(table: Table, columns: tuple[str, ...], first: int) -> str:
