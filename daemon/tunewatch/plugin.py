@@ -210,8 +210,17 @@ class Count:
     value: float
 
 
+class StateAway(Exception):
+    """The committed state cannot be read for now: try again later.
+
+    The daemon says so itself, in its log and by `/readyz`; a plugin need not.
+    """
+
+
 class JobReader(Protocol):
     """Reads the committed state. Nothing here can change anything.
+
+    Raises StateAway while the store is away.
 
     All but `snapshot` tell only of what the plugin is subscribed to, by `sources` and
     `metadata` of its table.
@@ -319,6 +328,7 @@ __all__ = [
     "Secret",
     "SettingsT",
     "Sink",
+    "StateAway",
     "View",
     "WindowPart",
     "counted_bucket",

@@ -16,6 +16,7 @@ from support.program import Program
 from support.receiver_server import free_port
 from support.running import QUICK, Running, configure, ended, eventually, running
 from support.simulated_org import simulated
+from support.web_files import basic, hashed, write
 from tunewatch.testing import Fault, Receiver, Reply, SimulatedApi
 
 API_BY_FILE = "sk-canary-file-5d1f"
@@ -34,11 +35,15 @@ HEADER_INLINE = "canary-header-inline-8d20"
 HEADER_BY_FILE = "canary-header-file-17be"
 HEADER_BY_ENV = "canary-header-env-e39c"
 CERT_PASSWORD = "canary-cert-password-50f1"
+SCRAPER = "canary-scraper-password-b2d6"
+HASH = hashed(SCRAPER)
+BASIC = "Authorization"
 HEADERS = (HEADER_INLINE, HEADER_BY_FILE, HEADER_BY_ENV)
 
 CANARIES = (
     *(API_BY_FILE, API_BY_ENV, API_BY_CREDENTIAL, API_INLINE, ROTATED),
     *(URL_PATH, HOOK_SECRET, TOKEN, API_TOKEN, SIGNING_KEY, *HEADERS, CERT_PASSWORD),
+    *(SCRAPER, HASH, HASH.rpartition("$")[2], basic("scraper", SCRAPER)[BASIC][6:]),
 )
 
 HOOK = '[plugins.ops]\nkind = "webhook"\nurl = "https://x/y"\n'
@@ -90,6 +95,7 @@ PLUGIN = Plugin(settings=Settings, events=("*",), open=_open)
 
 CONFIG = """
 api_token_file = "{home}/secrets/operator"
+web_config_file = "{home}/secrets/web.yml"
 
 [source_defaults]
 base_url = "{url}"
@@ -145,6 +151,7 @@ def program(tmp_path: Path) -> Program:
         (tmp_path / directory).mkdir()
     (tmp_path / "secrets" / "api").write_text(API_BY_FILE)
     (tmp_path / "secrets" / "operator").write_text(API_TOKEN)
+    write(tmp_path / "secrets" / "web.yml", basic_auth_users={"scraper": HASH})
     (tmp_path / "credentials" / "canary-api").write_text(API_BY_CREDENTIAL)
     (tmp_path / "secrets" / "header").write_text(HEADER_BY_FILE)
     (tmp_path / "secrets" / "cert-password").write_text(CERT_PASSWORD)
@@ -234,8 +241,10 @@ async def test_no_canary_sings_in_whatever_the_daemon_says_or_keeps(scene):
     operator = ("jobs", "events?limit=1000", "sources", "plugins", "openapi.json")
     asked = [f"/api/v1/{path}" for path in (*operator, "jobs?limit=x", "jobs/nobody")]
     for path in ("/readyz", "/metrics", "/livez", "/nowhere", *asked):
-        _, body, headers = await daemon.get(path)
-        heard += songs(path, body + str(headers))
+        for name in ("scraper", "nobody"):
+            _, body, headers = await daemon.get(path, **basic(name, SCRAPER))
+            heard += songs(path, body + str(headers))
+    heard += await songs_of_a_damaged_web_config(daemon)
     for command in ("config", "plugins", "check", "jobs"):
         for form in ((), ("-o", "json")):
             if form and command in ("config", "check"):
@@ -248,6 +257,24 @@ async def test_no_canary_sings_in_whatever_the_daemon_says_or_keeps(scene):
     heard += songs_in_the_store(daemon.program.directory)
     heard += songs("log", daemon.said.read_bytes())
     assert heard == []
+
+
+async def songs_of_a_damaged_web_config(daemon: Running) -> list[str]:
+    """Let the file be refused with the hash, then the password, where they are not."""
+    path = daemon.program.directory / "secrets" / "web.yml"
+    for number, users in enumerate(({"scraper": [HASH]}, {"scraper": SCRAPER})):
+        write(path, basic_auth_users=users)
+        await eventually(
+            lambda seen=number: len(daemon.log("web_config.refused")) > seen,
+            "the file was refused",
+        )
+    _, report = await daemon.ready()
+    assert report["web_config"]["state"] == "refused"
+    done = await daemon.cli("check")
+    assert done.code == 2, done
+    write(path, basic_auth_users={"scraper": HASH})
+    await daemon.logged("web_config.read")
+    return songs("damaged web.yml", str(report) + done.out + done.err)
 
 
 def command_line_of(pid: int) -> bytes:

@@ -42,7 +42,7 @@ from tunewatch.store.address import sqlite_path
 from tunewatch.store.opening import Store, open_store
 from tunewatch.store.records import StoreUnavailable
 from tunewatch.unbidden import going_on
-from tunewatch.web import CannotListen, serving
+from tunewatch.web import CannotListen, Handshakes, serving
 from tunewatch.web.v1.tail import Tail
 
 OPEN_AGAIN = 2.0
@@ -176,6 +176,7 @@ class _Daemon:
             api=base.api,
             hooks=base.announcements,
             terms=base.terms,
+            handshakes=Handshakes(base.telemetry.handshake_failed),
         )
         try:
             return await stack.enter_async_context(manager)

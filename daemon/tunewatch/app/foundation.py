@@ -97,6 +97,8 @@ class Foundation:
         self.overseeing.born()
         self.announcements.listen(self.settings.sources.values())
         self.telemetry.state_asked(self.health.is_store_up)
+        if self.settings.daemon.web_config_file is not None:
+            self.telemetry.handshakes_born()
         self.terms.born()
         self.tell()
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from tunewatch.cli.exits import USAGE, Quit
 from tunewatch.cli.options import Papers
+from tunewatch.openssl import in_words
 
 
 def trust_of(papers: Papers) -> ssl.SSLContext | Literal[True]:
@@ -50,6 +51,6 @@ def _trusting(ca_file: Path | None) -> ssl.SSLContext:
 
 def _trouble(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "damaged").lower().replace("_", " ")
+        return in_words(error)
     words = getattr(error, "strerror", None) or type(error).__name__
     return str(words).lower()

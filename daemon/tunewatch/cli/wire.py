@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from tunewatch.api.faults import Ambiguous, Impossible, Mistaken, NotThere
 from tunewatch.cli.exits import UNREACHABLE, USAGE, Quit
+from tunewatch.openssl import in_words
 
 
 class _Problem(Struct, frozen=True):
@@ -92,7 +93,7 @@ def _tls(error: aiohttp.ClientSSLError) -> str:
             "it with --ca-file or $TUNEWATCH_CA_FILE, and the host as it is in the "
             "certificate"
         )
-    reason = (getattr(found, "reason", None) or "no TLS").lower().replace("_", " ")
+    reason = in_words(found) if isinstance(found, ssl.SSLError) else "no TLS"
     return f"{reason}. {_COMPARE}"
 
 

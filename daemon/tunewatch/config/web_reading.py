@@ -5,8 +5,10 @@ What stands in the files it names is understood where TLS is.
 
 from __future__ import annotations
 
+import errno
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tunewatch.config.web_file import WebFile
 from tunewatch.config.web_mistakes import contradictions
@@ -40,10 +42,21 @@ def read_web_file(path: Path) -> WebFile:
     return found.model_copy(update={"tls_server_config": whole})
 
 
+def opened(path: Path) -> BinaryIO:
+    """Open a file to read it. Raises OSError, also for one that others write into.
+
+    To open a pipe waits for them, for as long as it takes.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "a pipe or a device")
+    return path.open("rb")
+
+
 def _table(path: Path) -> dict[str, Any]:
     """Return the file as it is written. Raises ConfigError."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             text = file.read(LARGEST + 1).decode()
         if len(text) > LARGEST:
             raise _mistaken(path, f"wanted at most {LARGEST} bytes; found more")

@@ -8,11 +8,13 @@ touches a database.
 from __future__ import annotations
 
 import sqlite3
+import ssl
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as NoneFree
 
+from tunewatch.openssl import in_words
 from tunewatch.store.carrier import StoreAway
 from tunewatch.store.records import (
     StoreBroken,
@@ -58,8 +60,12 @@ def _fault(error: BaseException | None, where: str) -> StoreFault | None:
         return StoreUnavailable(f"{where} is slow: no connection was free in time")
     if isinstance(error, TimeoutError):
         return StoreAway(f"{where} does not answer")
+    if isinstance(error, ssl.SSLError):
+        return StoreAway(f"no TLS with {where}: {_of_tls(error)}")
     if isinstance(error, OSError):
         return StoreAway(f"cannot reach {where}: {type(error).__name__}")
+    if _is_wrongly_configured(error):
+        return StoreAway(_of_parameters(error, where))
     if _is_lost_client(error):
         return StoreAway(f"lost the connection to {where}")
     return None
@@ -120,6 +126,30 @@ def _of_postgres(state: str, where: str) -> StoreFault | None:
             return None
 
 
+def _of_tls(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is refused here ({in_words(error)}). Name who signed it "
+            "with sslrootcert, and the host as it is in the certificate"
+        )
+    return in_words(error)
+
+
+def _of_parameters(error: BaseException | None, where: str) -> str:
+    """Return what is wrong with the parameters of the address; no value is repeated."""
+    if "root certificate" in str(error):
+        return (
+            f"cannot connect to {where}: sslmode verify-ca and verify-full want the "
+            "certificates of authorities, and there is no such file. Name it in "
+            "daemon.state, ?sslmode=verify-full&sslrootcert=/path/of/authorities.pem, "
+            "or put it where it is looked for without, ~/.postgresql/root.crt"
+        )
+    return (
+        f"cannot connect to {where}: a parameter in daemon.state cannot be used. "
+        "Compare what follows the ? with the manual of PostgreSQL"
+    )
+
+
 _LOST = frozenset({"InterfaceError", "InternalClientError"})
 """The second is asyncpg's word when a server's farewell crosses a new statement."""
 
@@ -130,9 +160,22 @@ def _is_lost_client(error: BaseException | None) -> bool:
     By name, so that SQLite users need no PostgreSQL driver. A wrong argument is one
     too by class, but a defect of ours and no trouble of the connection.
     """
-    names = {kind.__name__ for kind in type(error).__mro__}
+    names = _names(error)
     is_client = "asyncpg" in type(error).__module__ and not _LOST.isdisjoint(names)
     return is_client and "DataError" not in names
+
+
+def _is_wrongly_configured(error: BaseException | None) -> bool:
+    """Whether the client cannot make anything of the address it was given.
+
+    SQLAlchemy puts an error of its own before the client's.
+    """
+    cause = None if error is None else error.__cause__
+    return "ClientConfigurationError" in _names(error) | _names(cause)
+
+
+def _names(error: BaseException | None) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def _bare(error: StatementError) -> Exception:

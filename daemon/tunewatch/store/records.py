@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tunewatch.diff.state import JobState
 from tunewatch.model import Job
+from tunewatch.plugin import StateAway
 
 
 class StoreFault(Exception):
@@ -29,7 +30,7 @@ class StoreUnusable(StoreFault):
     """The store is damaged, of a later version, or not ours: says what to do."""
 
 
-class StoreUnavailable(StoreFault):
+class StoreUnavailable(StoreFault, StateAway):
     """Nothing can be written or read for now (disk full, database away): try again."""
 
 

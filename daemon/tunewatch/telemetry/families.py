@@ -22,6 +22,18 @@ DROPS = ("rejected", "tries", "age", "crash", "other")
 STATES = ("up", "probing", "paused")
 """How a plugin can be: not open counts as probing."""
 
+HANDSHAKES = (
+    "certificate_missing",
+    "certificate_expired",
+    "certificate_refused",
+    "refused_by_client",
+    "plain_http",
+    "no_tls",
+    "nothing_in_common",
+    "other",
+)
+"""Why TLS was not agreed upon with a client: see `web.handshakes`."""
+
 LOOPS = ("source", "organization")
 """What a loop that is started again is of."""
 
@@ -306,6 +318,13 @@ class ProcessFamilies:
         self.web_ends = late(
             "web_certificate_expires_timestamp_seconds",
             "When the certificate that is served expires, in unix seconds.",
+        )
+        self.handshakes = Counter(
+            "tunewatch_tls_handshakes_failed",
+            "Clients that connected and with whom TLS was not agreed upon; only where "
+            "there is a web configuration.",
+            ("reason",),
+            registry=to,
         )
         self.died = Counter(
             "tunewatch_loop_restarts",

@@ -22,6 +22,7 @@ from tunewatch.telemetry.families import (
     DROPS,
     FAILURES,
     FAULTS,
+    HANDSHAKES,
     STATES,
     CallFamilies,
     PluginFamilies,
@@ -278,6 +279,15 @@ class Telemetry:
             self._process.web_at(self._now())
         if ends is not None:
             self._process.web_ends(ends)
+
+    def handshakes_born(self) -> None:
+        """Let the totals of failed handshakes begin at 0."""
+        for reason in HANDSHAKES:
+            self._process.handshakes.labels(reason)
+
+    def handshake_failed(self, reason: str) -> None:
+        """Count a client with whom TLS was not agreed upon; see `HANDSHAKES`."""
+        self._process.handshakes.labels(_closed(reason, HANDSHAKES)).inc()
 
     def state_size(self, count: float) -> None:
         """Say how many bytes the store takes."""

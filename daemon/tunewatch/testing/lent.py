@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from tunewatch.glance import glance
 from tunewatch.model import Snapshot
-from tunewatch.plugin import Context, Count, JobKind, JobRow, WindowPart
+from tunewatch.plugin import Context, Count, JobKind, JobRow, StateAway, WindowPart
 
 
 @dataclass(slots=True)
@@ -26,6 +26,7 @@ class LentJobs:
     snapshots: dict[tuple[str, str], Snapshot] = field(default_factory=dict)
     rows: list[JobRow] = field(default_factory=list)
     totals: list[Count] = field(default_factory=list)
+    is_away: bool = False  #: as while the store is: then nothing can be read
 
     def put(self, snapshot: Snapshot) -> None:
         """Let a job be as this snapshot says."""
@@ -33,10 +34,12 @@ class LentJobs:
 
     async def snapshot(self, source: str, job_id: str) -> Snapshot | None:
         """See `plugin.JobReader`."""
+        self._look()
         return self.snapshots.get((source, job_id))
 
     async def window(self, *, finished_within: float, limit: int) -> Sequence[JobRow]:
         """See `plugin.JobReader`; `finished_within` is not looked at."""
+        self._look()
         del finished_within
         return self.rows[:limit]
 
@@ -44,6 +47,7 @@ class LentJobs:
         self, *, finished_within: float, limit: int
     ) -> AsyncIterator[WindowPart]:
         """See `plugin.JobReader`; all of it is one part."""
+        self._look()
         del finished_within
         jobs = [glance(row) for row in self.rows]
         hidden = (
@@ -54,11 +58,17 @@ class LentJobs:
 
     async def sources(self) -> Sequence[str]:
         """See `plugin.JobReader`."""
+        self._look()
         return sorted({row.source for row in self.rows})
 
     async def counts(self) -> Sequence[Count]:
         """See `plugin.JobReader`."""
+        self._look()
         return self.totals
+
+    def _look(self) -> None:
+        if self.is_away:
+            raise StateAway
 
 
 class _WallClock:

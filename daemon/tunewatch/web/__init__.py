@@ -5,6 +5,7 @@ what a webhook means is decided behind `Hooks`.
 """
 
 from tunewatch.api.answers import PartState
+from tunewatch.web.handshakes import Handshakes
 from tunewatch.web.health import Health, Readiness
 from tunewatch.web.hooks import Heard, Hooks
 from tunewatch.web.problems import problem
@@ -16,6 +17,7 @@ __all__ = [
     "Api",
     "Backing",
     "CannotListen",
+    "Handshakes",
     "Health",
     "Heard",
     "Hooks",

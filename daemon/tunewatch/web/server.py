@@ -19,16 +19,18 @@ from aiohttp.http import HttpProcessingError
 
 from tunewatch.config import Address
 from tunewatch.plugin import Answer, Route
+from tunewatch.unbidden import going_on
 from tunewatch.web.doorkeeper import Text
 from tunewatch.web.failures import Failures
 from tunewatch.web.guard import PROBES, Guard
+from tunewatch.web.handshakes import Handshakes
 from tunewatch.web.health import Health
 from tunewatch.web.hooks import PATH, Hooks, hook_handler
 from tunewatch.web.listener import Listener
 from tunewatch.web.passwords import Passwords
 from tunewatch.web.problems import problem
 from tunewatch.web.rate import Bucket
-from tunewatch.web.terms import Terms, TermsFile
+from tunewatch.web.terms import Terms, TermsFile, are_others_let_in
 from tunewatch.web.v1 import Api
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -65,6 +67,7 @@ async def serving(
     failures: Failures | None = None,
     hooks: Hooks | None = None,
     terms: TermsFile | None = None,
+    handshakes: Handshakes | None = None,
     idle: float = IDLE,
     slowest: float = SLOWEST,
 ) -> AsyncIterator[Address]:
@@ -74,14 +77,15 @@ async def serving(
     `token` returns the tokens of operators, a line each, as they are now; `api` answers
     operators, `hooks` takes webhooks; `terms` says how connections begin and who has a
     password.
-    `failures` counts wrong tokens; `idle` and `slowest` are limits in seconds. Raises
-    CannotListen.
+    `failures` counts wrong tokens, `handshakes` hears of TLS that fails; `idle` and
+    `slowest` are limits in seconds. Raises CannotListen.
     """
     terms = terms or TermsFile(None)
+    listener = Listener(patience=idle, handshakes=handshakes or Handshakes())
     with Passwords() as passwords:
         guard = Guard(address, token, failures, terms=terms, passwords=passwords)
         app = web.Application(
-            middlewares=[_edge(guard, terms)], client_max_size=LARGEST
+            middlewares=[_edge(guard, terms, listener)], client_max_size=LARGEST
         )
         app.on_response_prepare.append(_with_headers(terms))
         app.router.add_get("/livez", _livez(health))
@@ -91,13 +95,22 @@ async def serving(
         if hooks is not None:
             app.router.add_route("*", PATH, hook_handler(hooks, slowest=slowest))
         app.router.add_route("*", "/{path:.*}", _views(views, slowest))
-        async with _listening(app, address, terms, idle=idle) as bound:
+        terms.adopt = _adopting(listener, terms, slowest=slowest)
+        async with (
+            going_on("web.listener", listener.keep()),
+            _listening(app, listener, address, terms, idle=idle) as bound,
+        ):
             yield bound
 
 
 @asynccontextmanager
 async def _listening(
-    app: web.Application, address: Address, terms: TermsFile, *, idle: float
+    app: web.Application,
+    listener: Listener,
+    address: Address,
+    terms: TermsFile,
+    *,
+    idle: float,
 ) -> AsyncIterator[Address]:
     runner = web.AppRunner(
         app,
@@ -111,9 +124,8 @@ async def _listening(
         shutdown_timeout=GRACE,
     )
     await runner.setup()
-    listener = Listener(_protocols(runner), patience=idle)
     try:
-        yield await _bound(listener, address, terms)
+        yield await _bound(listener, runner, address, terms)
     finally:
         listener.close()
         await runner.cleanup()
@@ -141,20 +153,32 @@ def _is_no_bad_request(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError)
 
 
-async def _bound(listener: Listener, address: Address, terms: TermsFile) -> Address:
-    async def adopt(now: Terms) -> None:
-        await listener.exchange(now.context)
-
+async def _bound(
+    listener: Listener, runner: web.AppRunner, address: Address, terms: TermsFile
+) -> Address:
     try:
-        bound = await listener.open(address, terms.now.context)
+        return await listener.open(_protocols(runner), address, terms.now.context)
     except OSError as error:
         raise CannotListen(
             f"wanted to listen on {address} (daemon.listen); found: "
             f"{(error.strerror or type(error).__name__).lower()}. Another daemon may "
             "run already; name another address or stop it"
         ) from error
-    terms.adopt = adopt
-    return bound
+
+
+def _adopting(
+    listener: Listener, terms: TermsFile, *, slowest: float
+) -> Callable[[Terms], Awaitable[None]]:
+    """Return what lets other terms count."""
+
+    async def adopt(now: Terms) -> None:
+        before = terms.now
+        await listener.exchange(now.context)
+        if are_others_let_in(before, now):
+            ended = listener.send_away(before.context, within=slowest)
+            structlog.get_logger().info("web_config.sent_away", connections=ended)
+
+    return adopt
 
 
 def _livez(health: Health) -> Handler:
@@ -207,7 +231,7 @@ def _answered(answer: Answer) -> web.Response:
 
 
 def _edge(
-    guard: Guard, terms: TermsFile
+    guard: Guard, terms: TermsFile, listener: Listener
 ) -> Callable[..., Awaitable[web.StreamResponse]]:
     """Return what stands around every handler."""
     log, bucket = structlog.get_logger(), Bucket()
@@ -215,6 +239,7 @@ def _edge(
     @web.middleware
     async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         response: web.StreamResponse | None = None
+        era = listener.era
         # Whoever asks too often must not get the daemon restarted by its probes.
         if request.path not in PROBES:
             response = _too_often(bucket.wait(terms.now.said.rate_limit))
@@ -228,6 +253,8 @@ def _edge(
             except Exception:
                 log.exception("web.defect", path=request.path)
                 response = problem(500, "a defect; the daemon's log has the details")
+        if era != listener.era:
+            response.force_close()  # the last answer on this connection
         return response
 
     return edge

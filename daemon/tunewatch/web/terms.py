@@ -3,7 +3,8 @@
 The file and those it names are looked at again and again. What can be used is used from
 the next connection on; what cannot is told, and all stays as it was. A file that is
 being written may say less than it will: nothing that was asked of callers is dropped
-while the server runs.
+while the server runs. Whatever touches a file is done aside: it may lie on a mount that
+is away.
 """
 
 from __future__ import annotations
@@ -12,22 +13,29 @@ import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import structlog
 
 from tunewatch.api.answers import PartState
 from tunewatch.clock import Clock
-from tunewatch.config.web_file import WebFile
+from tunewatch.config.web_file import TlsServer, WebFile
 from tunewatch.config.web_reading import read_web_file
 from tunewatch.settings import ConfigError, Mistake
+from tunewatch.web.aside import begun
 from tunewatch.web.certificate import validity_of
 from tunewatch.web.tls import context_of
 
 LOOK = 1.0
 """s between looks at the files."""
+PATIENCE = 5.0
+"""s for the files to be read."""
+
+T = TypeVar("T")
 
 Stamp: TypeAlias = tuple[tuple[int, int, int, int] | None, ...]
 
@@ -41,6 +49,7 @@ class Terms:
     said: WebFile = field(default_factory=WebFile)
     context: ssl.SSLContext | None = None
     ends: float | None = None  #: unix seconds until which the certificate holds
+    authorities: bytes = b""  #: who signs the certificates that clients show
     stamp: Stamp = ()  #: of the files, from before they were read
 
     @property
@@ -55,8 +64,23 @@ class Terms:
         return () if tls is None else tls.client_allowed_sans
 
 
-def read_terms(path: Path) -> Terms:
-    """Return what a file says. Raises ConfigError."""
+def read_terms(path: Path, *, patience: float = PATIENCE) -> Terms:
+    """Return what a file says. Raises ConfigError, also if that takes too long."""
+    try:
+        return begun("web_config", partial(_read, path)).result(patience)
+    except TimeoutError:
+        raise ConfigError([_no_answer(path, patience)]) from None
+
+
+def _no_answer(path: Path, patience: float) -> Mistake:
+    text = (
+        "wanted it, and the files it names, to be read within "
+        f"{patience:g} s; found no answer. Look whether the disk they lie on is there"
+    )
+    return Mistake(where=str(path), key="", text=text)
+
+
+def _read(path: Path) -> Terms:
     stamp: Stamp = (_stamp_of(path),)
     said = read_web_file(path)
     tls = said.tls_server_config
@@ -66,7 +90,28 @@ def read_terms(path: Path) -> Terms:
     context = context_of(tls, said_in=path)
     valid = validity_of(tls.cert_file)
     ends = None if valid is None else valid.ends
-    return Terms(said, context, ends, stamp)
+    return Terms(said, context, ends, _authorities(tls), stamp)
+
+
+def _authorities(tls: TlsServer) -> bytes:
+    if tls.client_ca_file is None or tls.client_auth_type == "NoClientCert":
+        return b""
+    try:
+        return tls.client_ca_file.read_bytes()
+    except OSError:
+        return b""  # it went since it was read: this reading does not count
+
+
+def are_others_let_in(before: Terms, now: Terms) -> bool:
+    """Whether a connection that was let in before might not be now.
+
+    Names are looked at with every request, and so are passwords and tokens.
+    """
+    if now.context is None:
+        return False
+    mode = ssl.CERT_NONE if before.context is None else before.context.verify_mode
+    is_stricter = now.context.verify_mode > mode
+    return is_stricter or now.authorities != before.authorities
 
 
 def _stamp_again(path: Path, terms: Terms) -> Stamp:
@@ -91,14 +136,18 @@ class TermsFile:
         path: Path | None,
         *,
         told: Callable[[bool, float | None], None] = lambda _ok, _ends: None,
+        patience: float = PATIENCE,
     ) -> None:
         """Read the file; without one the terms are empty for good.
 
         `told` hears after each reading whether it could be used, and until when the
-        certificate in force holds. Raises ConfigError.
+        certificate in force holds; files that take longer than `patience` seconds to
+        be read cannot be used. Raises ConfigError.
         """
         self._path = path
         self._told = told
+        self._patience = patience
+        self._reading: Future[Any] | None = None  #: what was done aside last
         self._before: Stamp = ()  #: at the look before
         self._since: float | None = None
         self._is_expired = False
@@ -106,7 +155,7 @@ class TermsFile:
         self.adopt: Callable[[Terms], Awaitable[None]] = _nowhere
         self.now = Terms()
         if path is not None:
-            self.now = read_terms(path)
+            self.now = read_terms(path, patience=patience)
             self._before = self.now.stamp
 
     def born(self) -> None:
@@ -137,21 +186,36 @@ class TermsFile:
         if self._path is None:
             return
         self._watch_end()
-        before, self._before = self._before, _stamp_again(self._path, self.now)
-        is_same = self._before == self.now.stamp and self._reason is None
-        if is_same or self._before != before:
-            return
         try:
-            terms = await asyncio.to_thread(_read_again, self._path, self.now)
-            if _stamp_again(self._path, terms) != terms.stamp:
-                return  # exchanged meanwhile: a part of it may be the older one
-            await self.adopt(terms)
+            if (terms := await self._other(self._path)) is not None:
+                await self.adopt(terms)
+                self._accept(terms)
         except ConfigError as error:
             self._refuse(str(error))
+        except TimeoutError:  # an OSError, too
+            self._refuse(str(_no_answer(self._path, self._patience)))
         except OSError as error:
             self._refuse(f"cannot listen anew: {(error.strerror or 'OSError').lower()}")
-        else:
-            self._accept(terms)
+
+    async def _other(self, path: Path) -> Terms | None:
+        """Return other terms if there are any. Raises ConfigError, TimeoutError."""
+        stamp = await self._aside(partial(_stamp_again, path, self.now))
+        before, self._before = self._before, stamp
+        is_same = stamp == self.now.stamp and self._reason is None
+        if is_same or stamp != before:
+            return None
+        return await self._aside(partial(_read_again, path, self.now))
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """Do something with the files. Raises TimeoutError if that takes too long.
+
+        One that hangs is not joined by another one: it ends when the files answer.
+        """
+        if self._reading is not None and not self._reading.done():
+            raise TimeoutError
+        self._reading = reading = begun("web_config", work)
+        async with asyncio.timeout(self._patience):
+            return await asyncio.wrap_future(reading)
 
     def _refuse(self, reason: str) -> None:
         if self._reason is None:
@@ -177,15 +241,18 @@ class TermsFile:
         self._is_expired = is_over
 
 
-def _read_again(path: Path, before: Terms) -> Terms:
-    """Return what a file says now. Raises ConfigError if callers are asked for less."""
-    now = read_terms(path)
+def _read_again(path: Path, before: Terms) -> Terms | None:
+    """Return what a file says now. Raises ConfigError if callers are asked for less.
+
+    None if it was exchanged meanwhile: a part of what was read may be the older one.
+    """
+    now = _read(path)
     mistakes = [
         Mistake(where=str(path), key=key, text=_LESS) for key in _lost(before, now)
     ]
     if mistakes:
         raise ConfigError(mistakes)
-    return now
+    return now if _stamp_again(path, now) == now.stamp else None
 
 
 _LESS = (

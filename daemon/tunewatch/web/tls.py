@@ -13,6 +13,8 @@ from typing import Any
 
 from tunewatch.config.tls_names import CURVES, SUITES, VERSIONS
 from tunewatch.config.web_file import TlsServer
+from tunewatch.config.web_reading import opened
+from tunewatch.openssl import in_words
 from tunewatch.settings import ConfigError, Mistake, key_path
 
 _ASKS = {
@@ -117,7 +119,7 @@ def _why_not(tls: TlsServer, error: ssl.SSLError) -> tuple[str, str]:
     return "cert_file", (
         f"wanted a certificate in {tls.cert_file} and its key in {tls.key_file} that "
         "OpenSSL takes; found some that it does not "
-        f"({(error.reason or 'damaged').lower().replace('_', ' ')})"
+        f"({in_words(error)})"
     )
 
 
@@ -143,7 +145,8 @@ def _ask(context: ssl.SSLContext, tls: TlsServer, said_in: Path) -> None:
 
 def _read(path: Path, key: str, said_in: Path) -> str:
     try:
-        return path.read_text(encoding="ascii", errors="ignore")
+        with opened(path) as file:
+            return file.read().decode("ascii", errors="ignore")
     except OSError as error:
         trouble = (error.strerror or type(error).__name__).lower()
         text = f"wanted a file that can be read at {path}; found: {trouble}"

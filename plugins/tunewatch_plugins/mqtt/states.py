@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tunewatch.plugin import JobGlance, JobReader
+from tunewatch.plugin import JobGlance, JobReader, StateAway
 from tunewatch_plugins.mqtt.client import Lost, TooBig
 from tunewatch_plugins.mqtt.home_assistant import Announcements
 from tunewatch_plugins.mqtt.job_state import encoded, is_running
@@ -105,8 +105,10 @@ class States:
         trouble = ""
         try:
             await self._pass()
-        except (Lost, TooBig):
-            self._term = 0  # the link says it; whatever is up next gets all of it
+        except (Lost, TooBig, StateAway):
+            # The link or the daemon says it; whatever is up next gets all of it.
+            self._term = 0
+            return before
         except Exception as error:
             self._term, trouble = 0, type(error).__name__
             if trouble != before:

@@ -173,6 +173,22 @@ async def test_states_that_may_not_be_published_keep_no_event_from_its_way(
     assert len(lent.said("mqtt.state_refused")) == 1
 
 
+async def test_a_store_that_is_away_is_no_trouble_of_the_plugin(own, lent):
+    lent.jobs.rows = [job_row(sequence=417)]
+    lent.jobs.is_away = True
+    async with (
+        listening(own.port, STATES) as listener,
+        opened({"url": own.url}, lent) as plugin,
+    ):
+        await happens(plugin)
+        await listener.quiet()
+        lent.jobs.is_away = False
+        state = await listener.until(STATE)
+    assert state.json()["sequence"] == 417
+    assert not lent.said("mqtt.states_unreadable")
+    assert not lent.said("mqtt.states_readable")
+
+
 # Home Assistant --------------------------------------------------------------------
 
 SENSORS = "homeassistant/sensor/#"
