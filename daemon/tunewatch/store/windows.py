@@ -168,7 +168,7 @@ def _read(connection: Connection, question: str, keys: list[int]) -> Sequence[An
     if connection.dialect.name == "sqlite":
         listed = msgspec.json.encode(keys).decode()
         among = "IN (SELECT value FROM json_each(?))"
-        return connection.exec_driver_sql(f"{question} {among}", (listed,)).all()
+        return fetch(connection, f"{question} {among}", [listed])
     return fetch(connection, f"{question} = ANY ($1::bigint[])", [keys])
 
 
