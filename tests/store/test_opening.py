@@ -98,6 +98,22 @@ async def test_alembic_is_not_imported_when_there_is_nothing_to_do(store_url):
     await run_python(program)
 
 
+async def test_who_reads_a_file_loads_nothing_of_postgresql(tmp_path):
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    async with open_store(url, clock=HandClock(), owner="one"):
+        pass
+    program = (
+        "import asyncio, sys\n"
+        "from tunewatch.store.reading import open_reader\n"
+        "async def read():\n"
+        f"    async with open_reader({url!r}) as reader:\n"
+        "        await reader.jobs()\n"
+        "asyncio.run(read())\n"
+        "assert 'sqlalchemy.dialects.postgresql' not in sys.modules\n"
+    )
+    await run_python(program)
+
+
 async def run_python(program: str) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,

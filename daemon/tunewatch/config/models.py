@@ -42,7 +42,12 @@ ALWAYS_ON = ("best_checkpoint", "prometheus")
 
 class _Keys(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=False,
+        # Who asks for `[daemon]` alone, as commands do, shall not wait for the others.
+        defer_build=True,
     )
 
 

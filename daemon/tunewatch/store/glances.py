@@ -87,15 +87,18 @@ class _Selection(Struct, frozen=True, gc=False):
     data: _Chosen
 
 
-_views = msgspec.json.Decoder(_View)
-_states = msgspec.json.Decoder(_State)
-_selections = msgspec.json.Decoder(_Selection)
+_view = msgspec.json.Decoder(_View).decode
+_state = msgspec.json.Decoder(_State).decode
+_selection = msgspec.json.Decoder(_Selection).decode
 _objects = msgspec.json.Decoder(_Object | None)
 
 
 def glances(found: Sequence[Any]) -> list[JobGlance]:
     """Return rows of `windows.rows` at a glance."""
-    return [_glance(row) for row in found]
+    try:
+        return [_usual(row) for row in found]
+    except msgspec.ValidationError:
+        return [_glance(row) for row in found]
 
 
 def _glance(found: Any) -> JobGlance:
@@ -108,7 +111,7 @@ def _glance(found: Any) -> JobGlance:
 def _usual(found: Any) -> JobGlance:
     # By place: by name each value would cost as much as decoding a small object.
     _, source, first_contact_at, realm, view, state, chosen, _, sequence = found
-    job, seen = _views.decode(view), _states.decode(state)
+    job, seen = _view(view), _state(state)
     method, n_epochs = _training(bytes(job.method), bytes(job.hyperparameters))
     ended = job.finished_at
     is_history = seen.silent or (ended is not None and ended < first_contact_at)
@@ -154,7 +157,7 @@ def _training(method: bytes, hyperparameters: bytes) -> tuple[str, float | None]
 def _best(chosen: bytes | None) -> BestGlance | None:
     if not chosen:
         return None
-    selection = _selections.decode(chosen)
+    selection = _selection(chosen)
     if selection.type != CheckpointSelected.TYPE:
         return None
     said, checkpoint = selection.data, selection.data.checkpoint

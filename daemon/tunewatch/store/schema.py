@@ -3,7 +3,8 @@
 Knows names and types; what they mean in motion is told by `journal`, `lanes`, `lease`.
 Bodies are bytes. There are no foreign keys: rows are written in a fixed lock order
 (lease, jobs by key, lanes, counters, position), and a key check would lock out of it.
-Times are unix seconds.
+Times are unix seconds. Conditions of indexes are SQLite's here and the same on both: to
+name PostgreSQL's too would load its dialect for every command that reads a file.
 """
 
 from __future__ import annotations
@@ -83,7 +84,6 @@ Index(
     job.c.source_id,
     job.c.key,
     sqlite_where=text("settled = 0"),
-    postgresql_where=text("NOT settled"),
 )
 Index("job_by_end", job.c.ended_at)
 Index("job_by_creation", job.c.created_at, job.c.key)
@@ -212,13 +212,11 @@ Index(
     "attempt_failed",
     attempt.c.id,
     sqlite_where=text("outcome <> 'accepted'"),
-    postgresql_where=text("outcome <> 'accepted'"),
 )
 Index(
     "attempt_by_redelivery",
     attempt.c.redelivery,
     sqlite_where=text("redelivery IS NOT NULL"),
-    postgresql_where=text("redelivery IS NOT NULL"),
 )
 
 plugin = Table(  # what outlives a process of a plugin's state

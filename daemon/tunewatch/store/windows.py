@@ -20,7 +20,6 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from tunewatch.events import has_metadata
 from tunewatch.model import Job, JobStatus
@@ -138,8 +137,9 @@ def _keys(
         found = select(job.c.key).where(which).order_by(*order).limit(-1).subquery()
         listed = connection.scalar(select(func.json_group_array(found.c.key)))
         return _numbers.decode(listed or "[]")
-    ordered = aggregate_order_by(job.c.key, *order) if order else job.c.key
-    return connection.scalar(select(func.array_agg(ordered)).where(which)) or []
+    listed = func.array_agg(job.c.key)
+    ordered = listed.aggregate_order_by(*order) if order else listed
+    return connection.scalar(select(ordered).where(which)) or []
 
 
 def parts(keys: Sequence[int]) -> Iterator[list[int]]:
@@ -168,7 +168,7 @@ def _read(connection: Connection, question: str, keys: list[int]) -> Sequence[An
     if connection.dialect.name == "sqlite":
         listed = msgspec.json.encode(keys).decode()
         among = "IN (SELECT value FROM json_each(?))"
-        return connection.exec_driver_sql(f"{question} {among}", (listed,)).all()
+        return fetch(connection, f"{question} {among}", [listed])
     return fetch(connection, f"{question} = ANY ($1::bigint[])", [keys])
 
 

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Column, Table
-from sqlalchemy.dialects import postgresql
 
 from tunewatch.store.schema import event
 
@@ -141,6 +140,9 @@ def _arrays(table: Table, columns: tuple[str, ...], first: int) -> str:
 
 
 def _type(column: Column[Any]) -> str:
+    # Not for every command that reads a file: it costs each 20 ms.
+    from sqlalchemy.dialects import postgresql
+
     return str(column.type.compile(postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunewatch.plugin import BestGlance, JobGlance
-from tunewatch_plugins.prometheus.jobs import JobGauge, Part, text
+from tunewatch_plugins.prometheus.jobs import JobGauge, Part, samples, text
 
 _FROM = "from the event tunewatch.checkpoint.selected."
 
@@ -19,12 +19,13 @@ class BestValueSeries:
 
     def lines(self, part: Part) -> str:
         """Return the samples of some jobs."""
-        return "".join(
+        return samples(
+            self.name,
             [
-                f'{self.name}{labels},metric="{text(best.metric)}"}} {best.value!r}\n'
+                f'{labels},metric="{text(best.metric)}"}} {best.value!r}'
                 for job, labels in zip(part.jobs, part.labels, strict=True)
                 if (best := job.best) is not None and best.value is not None
-            ]
+            ],
         )
 
 
@@ -39,12 +40,13 @@ class BestInfoSeries:
 
     def lines(self, part: Part) -> str:
         """Return the samples of some jobs."""
-        return "".join(
+        return samples(
+            self.name,
             [
-                f"{self.name}{labels}{_names(best)}}} 1\n"
+                f"{labels}{_names(best)}}} 1"
                 for job, labels in zip(part.jobs, part.labels, strict=True)
                 if (best := job.best) is not None
-            ]
+            ],
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from tunewatch.plugin import JobGlance
-from tunewatch_plugins.prometheus.jobs import JobGauge, state_of
+from tunewatch_plugins.prometheus.jobs import JobCurve, JobGauge, has_ended
 
 
 def _time(name: str, what: str, read: Callable[[JobGlance], int | None]) -> JobGauge:
@@ -14,20 +14,14 @@ def _time(name: str, what: str, read: Callable[[JobGlance], int | None]) -> JobG
     return JobGauge(f"tunewatch_job_{name}_timestamp_seconds", help_text, read)
 
 
-def _curve(name: str, key: str, what: str, *, also: str | None = None) -> JobGauge:
-    """Show a metric's value at the highest step that has it."""
-
-    def read(job: JobGlance) -> float | None:
-        latest = job.latest
-        value = latest.get(key)
-        return latest.get(also) if value is None and also else value
-
+def _curve(name: str, key: str, what: str, *, also: str | None = None) -> JobCurve:
     help_text = f"{what}, at the highest step that has it, API field {key}."
-    return JobGauge(f"tunewatch_job_{name}", help_text, read)
+    keys = (key,) if also is None else (key, also)
+    return JobCurve(f"tunewatch_job_{name}", help_text, keys)
 
 
 def _finished_at(job: JobGlance) -> int | None:
-    if job.finished_at or not state_of(job.status).is_terminal:
+    if job.finished_at or not has_ended(job.status):
         return job.finished_at or None
     # Jobs that failed validation have none, and alerts compare with it.
     return job.status_changed_at
@@ -35,7 +29,7 @@ def _finished_at(job: JobGlance) -> int | None:
 
 def _estimated_finish(job: JobGlance) -> int | None:
     # Azure leaves one behind that may be a month after the end.
-    return None if state_of(job.status).is_terminal else job.estimated_finish or None
+    return None if has_ended(job.status) else job.estimated_finish or None
 
 
 def _epoch(job: JobGlance) -> float | None:
