@@ -70,6 +70,56 @@ class FastClock:
         await asyncio.sleep(max(0.0, seconds) / self.speed)
 
 
+class Alarm:
+    """What one loop rests by: it is rung, or a time comes.
+
+    A task for each rest would cost more than most of what such a loop does. So the
+    sleeper of an earlier rest sleeps on if it wakes in time; if it wakes too early, the
+    loop has one look too many.
+    """
+
+    def __init__(self, clock: Clock, *, name: str) -> None:
+        self._clock = clock
+        self._name = name
+        self._rung = asyncio.Event()
+        self._sleeper: asyncio.Task[None] | None = None
+        self._until = 0.0
+
+    @property
+    def has_rung(self) -> bool:
+        """Whether there may be something to do, since it was last set."""
+        return self._rung.is_set()
+
+    def ring(self) -> None:
+        """Wake whoever rests, or will."""
+        self._rung.set()
+
+    def set_anew(self) -> None:
+        """Forget that it rang: what it rang for is looked at from here on."""
+        self._rung.clear()
+
+    async def rest(self, until: float, tasks: asyncio.TaskGroup) -> None:
+        """Wait until it rings, at a monotonic time or before it by itself.
+
+        Whoever rests no more has to `stop` it, or its group waits for the sleeper.
+        """
+        if self._sleeper is None or self._sleeper.done() or until < self._until:
+            self.stop()
+            self._until = until
+            self._sleeper = tasks.create_task(self._ring_at(until), name=self._name)
+        await self._rung.wait()
+
+    def stop(self) -> None:
+        """Ring by itself no more."""
+        if self._sleeper is not None:
+            self._sleeper.cancel()
+            self._sleeper = None
+
+    async def _ring_at(self, until: float) -> None:
+        await self._clock.sleep(until - self._clock.monotonic())
+        self.ring()
+
+
 async def sleep_or(event: asyncio.Event, seconds: float, clock: Clock) -> None:
     """Return after so many seconds, or as soon as the event is set."""
     async with asyncio.TaskGroup() as tasks:

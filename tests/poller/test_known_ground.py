@@ -44,10 +44,13 @@ class Job:
         data = listed[first : first + limit]
         more = first + limit < len(listed)
         body = msgspec.json.encode({"data": data, "has_more": more})
-        page = read_late(body, entry_of, after=after, limit=limit)
+        page = read_late(body, self.entry_of, after=after, limit=limit)
         if self.is_late:
             return page
         return msgspec.structs.replace(page, items=tuple(page.items), ids=None)
+
+    def entry_of(self, raw: bytes) -> Entry:
+        return entry_of(raw)
 
     async def look(self, brought: int | None = None) -> list[str]:
         """Walk, commit what is new, and return it."""
@@ -81,6 +84,23 @@ async def test_a_look_that_meets_what_the_last_one_met_asks_the_store_for_nothin
     job.goes_on(4)
     assert await job.look(brought=0) == ids(34, 37)
     assert job.asked == 1
+
+
+async def test_of_a_page_that_ends_on_known_ground_only_the_news_are_read():
+    read: list[bytes] = []
+
+    class Counted(Job):
+        def entry_of(self, raw: bytes) -> Entry:
+            read.append(raw)
+            return entry_of(raw)
+
+    job = Counted()
+    job.goes_on(30)
+    await job.look()
+    job.goes_on(3)
+    read.clear()
+    assert await job.look(brought=3) == ids(31, 33)
+    assert len(read) == 3
 
 
 async def test_after_a_restart_the_store_is_asked_again():

@@ -89,12 +89,12 @@ async def test_plain_http_where_tls_is_spoken_is_unavailable(tmp_path: Path) -> 
 
 @asynccontextmanager
 async def proxy() -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Open a proxy that answers every request itself, and keeps its first line."""
+    """Open a proxy that answers every request itself, and keeps its head."""
     asked: list[bytes] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        asked.append(head.partition(b"\r\n")[0])
+        asked.append(head)
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nConnection: close\r\n"
             b'Set-Cookie: a=b\r\n\r\n{"data": []}'
@@ -108,7 +108,7 @@ async def proxy() -> AsyncIterator[tuple[str, list[bytes]]]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
 
 
-ASKED = [b"GET http://api.invalid/v1/fine_tuning/jobs?limit=1 HTTP/1.1"]
+ASKED = b"GET http://api.invalid/v1/fine_tuning/jobs?limit=1 HTTP/1.1\r\n"
 
 
 async def test_a_proxy_is_asked_instead_of_the_api() -> None:
@@ -119,18 +119,27 @@ async def test_a_proxy_is_asked_instead_of_the_api() -> None:
     ):
         await it.source.list_jobs(after=None, limit=1)
         await it.source.list_jobs(after=None, limit=1)
-    assert asked == ASKED * 2
+    by_client, likewise = asked
+    assert by_client.startswith(ASKED)
+    assert likewise == by_client
 
 
-async def test_the_proxy_of_the_environment_is_used(
+@pytest.mark.filterwarnings("ignore:The 'proxy_auth' parameter:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")
+async def test_the_proxy_of_the_environment_is_used_with_its_credentials(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with proxy() as (address, asked):
-        monkeypatch.setenv("HTTP_PROXY", address)
-        monkeypatch.setenv("http_proxy", address)
+        known = address.replace("//", "//me:secret@")
+        monkeypatch.setenv("HTTP_PROXY", known)
+        monkeypatch.setenv("http_proxy", known)
         async with source_at("http://api.invalid/v1") as it:
             await it.source.list_jobs(after=None, limit=1)
-    assert asked == ASKED
+            await it.source.list_jobs(after=None, limit=1)
+    by_client, likewise = asked
+    assert by_client.startswith(ASKED)
+    assert b"\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\n" in by_client
+    assert likewise == by_client
 
 
 async def test_a_source_that_closes_leaves_the_client_to_others() -> None:

@@ -3,12 +3,21 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from support.loopback import alone
-from support.scripted_api import Reply, answer, job, listing, scripted_api, source_at
+from support.scripted_api import (
+    Reply,
+    ScriptedAPI,
+    Watched,
+    answer,
+    job,
+    listing,
+    scripted_api,
+    source_at,
+)
 from tunewatch.sources.contract import (
     Missing,
     Refused,
@@ -42,6 +51,15 @@ async def fault_of(reply: Reply, **options: float) -> SourceFault:
         assert [call.outcome for call in it.calls] == [kind, "ok", kind]
     assert (type(first), str(first)) == (type(second), str(second))
     return second
+
+
+LATER = pytest.mark.parametrize("is_later", [False, True], ids=["first", "later"])
+
+
+async def ask_before(api: ScriptedAPI, it: Watched) -> None:
+    """Make the request that those which follow go out like."""
+    api.says("/fine_tuning/jobs", listing())
+    await it.source.list_jobs(after=None, limit=1)
 
 
 def error(status: int, message: str = "no", **fields: object) -> Reply:
@@ -178,11 +196,16 @@ async def test_a_job_answer_without_an_id_is_unreadable(body: bytes) -> None:
 
 
 async def test_a_refused_connection_is_called_one() -> None:
-    async with scripted_api() as api:
-        address = api.base_url
-    async with source_at(address) as it:
-        with pytest.raises(Unavailable, match="connection refused"):
-            await it.source.list_jobs(after=None, limit=1)
+    async with AsyncExitStack() as opened:
+        async with scripted_api() as api:
+            first, later = [
+                await opened.enter_async_context(source_at(api.base_url))
+                for _ in range(2)
+            ]
+            await ask_before(api, later)
+        for it in (first, later):
+            with pytest.raises(Unavailable, match="connection refused"):
+                await it.source.list_jobs(after=None, limit=1)
 
 
 @pytest.mark.parametrize(
@@ -215,8 +238,11 @@ async def test_an_answer_has_a_limit_of_time_in_all(reply: Reply) -> None:
     assert loop.time() - began < 5
 
 
-async def test_an_endless_answer_is_left_when_it_is_too_large() -> None:
+@LATER
+async def test_an_endless_answer_is_left_when_it_is_too_large(is_later: bool) -> None:
     async with scripted_api() as api, source_at(api.base_url, timeout=60) as it:
+        if is_later:
+            await ask_before(api, it)
         api.says("/fine_tuning/jobs", Reply(body=b" " * 65536, endless=True))
         with pytest.raises(Unreadable, match="larger than 16777216 bytes"):
             await it.source.list_jobs(after=None, limit=1)
@@ -224,8 +250,11 @@ async def test_an_endless_answer_is_left_when_it_is_too_large() -> None:
             await api.gone.wait()
 
 
-async def test_an_endless_error_is_not_read_to_its_end() -> None:
+@LATER
+async def test_an_endless_error_is_not_read_to_its_end(is_later: bool) -> None:
     async with scripted_api() as api, source_at(api.base_url, timeout=60) as it:
+        if is_later:
+            await ask_before(api, it)
         api.says("/fine_tuning/jobs", Reply(status=503, body=b"x" * 4096, endless=True))
         with pytest.raises(Unavailable, match="503"):
             await it.source.list_jobs(after=None, limit=1)
@@ -251,17 +280,19 @@ async def test_a_packed_answer_is_unpacked_and_a_broken_one_is_unreadable() -> N
             "/fine_tuning/jobs",
             Reply(body=packed, headers={"content-encoding": "gzip"}),
         )
-        page = await it.source.list_jobs(after=None, limit=1)
-        assert [item.raw for item in page.items] == [b'{"id": "ftjob-1"}']
+        for _ in range(2):
+            page = await it.source.list_jobs(after=None, limit=1)
+            assert [item.raw for item in page.items] == [b'{"id": "ftjob-1"}']
 
 
 @asynccontextmanager
-async def saying(said: bytes) -> AsyncIterator[str]:
-    """Open a server that says the same bytes to everyone, HTTP or not."""
+async def saying(*said: bytes) -> AsyncIterator[str]:
+    """Open a server that says these bytes, HTTP or not, the last ones to all others."""
+    left = list(said)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(said)
+        writer.write(left.pop(0) if len(left) > 1 else left[0])
         await writer.drain()
         writer.close()
         await writer.wait_closed()
@@ -270,6 +301,12 @@ async def saying(said: bytes) -> AsyncIterator[str]:
     async with server:
         port = server.sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}/v1"
+
+
+FINE = (
+    b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b'a\r\n{"data": [\r\nd\r\n{"id": "a"}]}\r\n0\r\n\r\n'
+)
 
 
 @pytest.mark.parametrize(
@@ -285,9 +322,21 @@ async def saying(said: bytes) -> AsyncIterator[str]:
     ids=["ssh", "bad length", "bad chunk", "long header", "binary", "nothing"],
 )
 async def test_something_that_speaks_no_http_is_unavailable(said: bytes) -> None:
-    async with saying(said) as address, source_at(address, timeout=5) as it:
-        with pytest.raises(Unavailable):
-            await it.source.list_jobs(after=None, limit=1)
+    reasons = set()
+    for earlier in ([], [FINE]):
+        async with saying(*earlier, said) as address, source_at(address) as it:
+            for _ in earlier:
+                await it.source.list_jobs(after=None, limit=1)
+            with pytest.raises(Unavailable) as raised:
+                await it.source.list_jobs(after=None, limit=1)
+            reasons.add(str(raised.value).replace(address.removesuffix("/v1"), ""))
+    assert len(reasons) == 1
+
+
+async def test_an_answer_of_no_said_length_is_read_to_its_end() -> None:
+    async with saying(FINE) as address, source_at(address) as it:
+        for _ in range(2):
+            assert (await it.source.list_jobs(after=None, limit=1)).count == 1
 
 
 def test_a_host_that_is_not_known_is_called_so() -> None:

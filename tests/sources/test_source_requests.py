@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 
+import httpx2
 import pytest
 
 import tunewatch
@@ -72,17 +74,27 @@ async def test_requests_after_the_first_are_what_the_client_would_send() -> None
 
 
 async def test_a_key_that_was_refused_is_signed_anew_by_the_client() -> None:
-    async with scripted_api() as api, source_at(api.base_url) as it:
-        told = [listing(), answer({}, status=401), listing(), listing()]
-        for reply in told:
-            api.says("/fine_tuning/jobs", reply)
-            try:
-                await it.source.list_jobs(after=None, limit=1)
-            except Refused:
-                assert reply.status == 401
+    by_client: list[int] = []
+
+    async def note(response: httpx2.Response) -> None:
+        by_client.append(response.status_code)
+
+    async with scripted_api() as api, shared_http() as http:
+        assert isinstance(http, httpx2.AsyncClient)
+        http.event_hooks = {"response": [note]}
+        async with source_at(api.base_url, http=http) as it:
+            told = [*[listing()] * 3, answer({}, status=401), *[listing()] * 2]
+            api.says("/fine_tuning/jobs", *told)
+            for reply in told:
+                with pytest.raises(Refused) if reply.status == 401 else nullcontext():
+                    await it.source.list_jobs(after=None, limit=1)
         sent = [dict(request.headers) for request in api.requests]
-    assert len(sent) == 4
+        peers = {id(request.transport) for request in api.requests}
+    assert len(sent) == len(told)
     assert all(headers == sent[0] for headers in sent)
+    assert len(peers) == 1
+    # The others went out beneath it: if all come through, a library has moved inside.
+    assert by_client == [200, 200]
 
 
 async def test_organization_and_project_are_sent_and_the_agent_is_ours() -> None:
@@ -161,15 +173,19 @@ async def test_what_one_key_was_given_as_a_cookie_is_not_sent_again() -> None:
             "/fine_tuning/jobs",
             answer({"data": []}, headers={"set-cookie": "session=red; Path=/"}),
         )
-        await it.source.list_jobs(after=None, limit=1)
-        await it.source.list_jobs(after=None, limit=1)
+        for _ in range(3):
+            await it.source.list_jobs(after=None, limit=1)
         assert all("cookie" not in request.headers for request in api.requests)
 
 
-async def test_a_cancelled_request_leaves_the_client_usable() -> None:
+@pytest.mark.parametrize("earlier", [0, 1])
+async def test_a_cancelled_request_leaves_the_client_usable(earlier: int) -> None:
     async with scripted_api() as api, source_at(api.base_url) as it:
         api.says("/fine_tuning/jobs", Reply(hang=True))
         api.says("/fine_tuning/jobs/ftjob-1", answer(job()))
+        for _ in range(earlier):
+            await it.source.retrieve_job("ftjob-1")
+        api.arrived.clear()
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
             hanging = tasks.create_task(
                 it.source.list_jobs(after=None, limit=1), name="hanging"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.scripted_api import Reply, answer, scripted_api, source_at
+from support.scripted_api import Reply, answer, listing, scripted_api, source_at
 from tunewatch.sources.contract import Refused, SourceFault
 from tunewatch.sources.openai.redaction import redacted
 
@@ -42,19 +42,22 @@ def everything_said(error: BaseException) -> str:
     return "\n".join(said)
 
 
+@pytest.mark.parametrize("earlier", [0, 1])
 @pytest.mark.parametrize("reply", ECHOES)
 async def test_a_key_never_shows_in_a_fault_or_a_log(
-    reply: Reply, caplog: pytest.LogCaptureFixture
+    reply: Reply, earlier: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with (
         scripted_api() as api,
         source_at(api.base_url, key=lambda: CANARY, timeout=0.5) as it,
     ):
-        api.says("/fine_tuning/jobs", reply)
+        api.says("/fine_tuning/jobs", *[listing()] * earlier, reply)
+        for _ in range(earlier):
+            await it.source.list_jobs(after=None, limit=1)
         with pytest.raises(SourceFault) as raised:
             await it.source.list_jobs(after=None, limit=1)
-        assert CANARY in api.requests[0].headers["authorization"]
+        assert CANARY in api.requests[-1].headers["authorization"]
         told = everything_said(raised.value) + repr(it.calls) + repr(it.source)
     assert CANARY not in told
     assert CANARY[8:20] not in told

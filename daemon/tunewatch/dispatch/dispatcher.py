@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from tunewatch.clock import Clock
-from tunewatch.dispatch.alarm import Alarm
+from tunewatch.clock import Alarm, Clock
 from tunewatch.dispatch.asked import Asked
 from tunewatch.dispatch.exchange import Exchange
 from tunewatch.dispatch.feed import Feed, Flight
@@ -67,7 +66,7 @@ class Dispatcher:
         self._source = source
         self._clock = clock
         self._observer = Unobserved() if observer is None else observer
-        self._alarm = Alarm(clock, source=source)
+        self._alarm = Alarm(clock, name=f"dispatch.alarm:{source}")
         ledger = Ledger(carrier, source=source, clock=clock, jitter=jitter)
         feeds = [self._feed(gate, jitter) for gate in gates if hears(gate, source)]
         parcels = Parcels() if parcels is None else parcels
@@ -97,6 +96,7 @@ class Dispatcher:
         )
         self._is_ours = is_ours
         self._sender: Sender
+        self._tasks: asyncio.TaskGroup
         self._is_stopping = False
         self._grace = 0.0
 
@@ -126,7 +126,7 @@ class Dispatcher:
         self._grace = grace
         with self._listening():
             async with asyncio.TaskGroup() as tasks:
-                self._sender = self._sender_of(tasks)
+                self._tasks, self._sender = tasks, self._sender_of(tasks)
                 watch = tasks.create_task(
                     self._watch(stop), name=f"dispatch.stop:{self._source}"
                 )
@@ -140,6 +140,7 @@ class Dispatcher:
                     self._sender.break_off()
                 finally:
                     watch.cancel()
+                    self._alarm.stop()
         if fault is not None:
             raise fault
 
@@ -197,12 +198,19 @@ class Dispatcher:
         now, latest = self._clock.monotonic(), self._upkeep.due
         if self._exchange.due is not None:
             latest = min(latest, self._exchange.due)
-        await self._alarm.rest(next_due(self._feeds, now, latest=latest))
+        until = next_due(self._feeds, now, latest=latest)
+        await self._alarm.rest(until, self._tasks)
 
     async def _wind_down(self) -> None:
         feeds, sender, clock = self._feeds, self._sender, self._clock
         await wind_down(
-            feeds, sender, self._groups, self._alarm, clock=clock, grace=self._grace
+            feeds,
+            sender,
+            self._groups,
+            self._alarm,
+            self._tasks,
+            clock=clock,
+            grace=self._grace,
         )
 
     def _send(self, flight: Flight) -> None:

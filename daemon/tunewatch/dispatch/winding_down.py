@@ -5,10 +5,10 @@ Sends nothing. Knows when it must be over, and not why it ends.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
-from tunewatch.clock import Clock
-from tunewatch.dispatch.alarm import Alarm
+from tunewatch.clock import Alarm, Clock
 from tunewatch.dispatch.feed import Feed, Flight
 from tunewatch.dispatch.groups import Groups
 from tunewatch.dispatch.sending import Sender
@@ -19,6 +19,7 @@ async def wind_down(
     sender: Sender,
     groups: Groups,
     alarm: Alarm,
+    tasks: asyncio.TaskGroup,
     *,
     clock: Clock,
     grace: float,
@@ -36,7 +37,7 @@ async def wind_down(
         if is_last:
             break
         if not await groups.write([], concluded) and not alarm.has_rung:
-            await alarm.rest(until)
+            await alarm.rest(until, tasks)
     sender.break_off()
     await sender.farewell()
     await _write_the_last(sender, groups, concluded)

@@ -14,7 +14,7 @@ from typing import NoReturn
 from structlog.typing import FilteringBoundLogger
 
 from tunewatch import pace
-from tunewatch.clock import Clock, sleep_or
+from tunewatch.clock import Alarm, Clock
 from tunewatch.poller.looking import Looker, NotCommitted
 from tunewatch.poller.observer import PollObserver
 from tunewatch.poller.tracked import Tracked
@@ -46,35 +46,37 @@ class LookLoop:
     on_look: Callable[[], None]  #: called after each look
     beat: float = 0.0  #: monotonic, of the last progress
     _looking: int = 0  #: looks in flight
-    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _alarm: Alarm = field(init=False)
     _slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(AT_ONCE)
     )
 
+    def __post_init__(self) -> None:
+        self._alarm = Alarm(self.clock, name=f"look.alarm:{self.name}")
+
     def wake(self) -> None:
         """See anew what is due."""
-        self._woken.set()
+        self._alarm.ring()
 
     async def run(self, tasks: asyncio.TaskGroup) -> NoReturn:
         """Look at whatever is due, in tasks of the group."""
         while True:
-            self._woken.clear()
-            self.beat = self.clock.monotonic()
-            job, wait = self._next()
-            if job is None or self.trouble.is_on:
-                await sleep_or(self._woken, wait, self.clock)
-                continue
+            self._alarm.set_anew()
+            now = self.beat = self.clock.monotonic()
             if self._looking and self.looker.asker.is_waited_for:
-                await sleep_or(self._woken, SHORT_OF_REQUESTS, self.clock)
+                await self._alarm.rest(now + SHORT_OF_REQUESTS, tasks)
+                continue
+            job, soonest = self._next(now)
+            if job is None or self.trouble.is_on:
+                await self._alarm.rest(soonest, tasks)
                 continue
             await self._slots.acquire()
             job.is_looking = True
             self._looking += 1
             tasks.create_task(self._look(job), name=f"look:{job.id}")
 
-    def _next(self) -> tuple[Tracked | None, float]:
-        """Return the due job that goes first, or how long until one is due."""
-        now = self.clock.monotonic()
+    def _next(self, now: float) -> tuple[Tracked | None, float]:
+        """Return the due job that goes first, and when the next one is due."""
         soonest = now + self.rates.poll_interval
         chosen: Tracked | None = None
         first = (True, now)
@@ -83,9 +85,11 @@ class LookLoop:
                 continue
             if job.due > now:
                 soonest = min(soonest, job.due)
-            elif (place := _place(job, now)) < first or chosen is None:
-                chosen, first = job, place
-        return chosen, soonest - now
+            elif chosen is None or job.is_awaited or job.seen_at < first[1]:
+                place = _place(job, now)
+                if chosen is None or place < first:
+                    chosen, first = job, place
+        return chosen, soonest
 
     async def _look(self, job: Tracked) -> None:
         began = job.seen_at = self.clock.monotonic()
@@ -111,7 +115,7 @@ class LookLoop:
         if is_done_with(job, now):
             self.tracked.pop(job.id, None)
         self.on_look()
-        self._woken.set()
+        self._alarm.ring()
 
     def _failed(self, job: Tracked, failure: Exception) -> None:
         job.failures += 1

@@ -111,39 +111,50 @@ class EntryWalk:
             page = await self._asker.entries(
                 self._job_id, self._cursor, self._first if first else PAGE
             )
+            ids = _ids(page)
+            place = _place_of(self._known_ground if first else b"", ids)
+            # Known ground lies there as it was found: newest first.
+            is_ascending = place == len(ids) and _is_ascending(page.items)
             if first:
                 # An unchanged page of the oldest says nothing of what came after it.
-                self.digest = b"" if _is_ascending(page.items) else page.digest
+                self.digest = b"" if is_ascending else page.digest
                 if self.digest and self.digest == known_digest:
                     return ()
             cursor = self._cursors.check(page.cursor, f"events of {self._job_id}")
-            done = await self._take(page)
+            if is_ascending:
+                done = await self._take_ascending(page, ids)
+            else:
+                done = await self._take(page, ids, place)
             self.is_begun = True
             self.is_finished = done or cursor is None
             self._cursor = cursor
         return tuple(reversed(self._newest_first))
 
-    async def _take(self, page: Page[Entry]) -> bool:
-        self.malformed += page.malformed
-        ids = _ids(page)
-        is_ascending = _is_ascending(page.items)
-        known: Collection[str] = ()
-        if not self.is_begun and not is_ascending:
-            # Most looks find it so, and ask the store for nothing.
-            known = frozenset(ids[_place_of(self._known_ground, ids) :])
+    async def _take(self, page: Page[Entry], ids: Sequence[str], place: int) -> bool:
+        """Take in a page that is known from a place on; whether that is enough."""
+        if not self.is_begun:
             self.ground = _ground_of(ids)
-        if not known:
-            known = await self._known_of(ids)
-        fresh = self._read(page, [n for n, one in enumerate(ids) if one not in known])
-        if is_ascending:
-            # Some answer oldest first: then what is known says nothing of what
-            # follows, only the end of the list will do, and each page is newer.
-            self._newest_first[:0] = reversed(fresh)
-            return False
-        self._newest_first.extend(fresh)
+        # Most looks find it so, and ask the store for nothing.
+        known: Collection[str] = frozenset(ids[place:]) or await self._known_of(ids)
+        self._newest_first.extend(self._fresh(page, ids, known))
         return self._ground.reached(one in known for one in ids)
 
-    def _read(self, page: Page[Entry], places: Iterable[int]) -> list[Entry]:
+    async def _take_ascending(self, page: Page[Entry], ids: Sequence[str]) -> bool:
+        """Take in a page of an API that answers oldest first.
+
+        What is known says nothing of what follows then, only the end of the list will
+        do, and each page is newer.
+        """
+        known = await self._known_of(ids)
+        self._newest_first[:0] = reversed(self._fresh(page, ids, known))
+        return False
+
+    def _fresh(
+        self, page: Page[Entry], ids: Sequence[str], known: Collection[str]
+    ) -> list[Entry]:
+        """Read what is not known, and count what cannot be read."""
+        self.malformed += page.malformed
+        places = [n for n, one in enumerate(ids) if one not in known]
         entries: list[Entry] = []
         for place in places:
             try:

@@ -13,7 +13,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import httpx2
 import openai
 
 from tunewatch.sources.contract import (
@@ -24,11 +23,12 @@ from tunewatch.sources.contract import (
     Unreadable,
 )
 from tunewatch.sources.openai import headers as said
+from tunewatch.sources.openai.answer import Answer
 from tunewatch.sources.openai.faults import FOREIGN, Asked, fault_of, not_json
 
 AnswerT = TypeVar("AnswerT")
 
-Answering = AbstractAsyncContextManager[httpx2.Response]
+Answering = AbstractAsyncContextManager[Answer]
 """An answer whose body has not been read."""
 
 READ_IN_THREAD = 256 * 1024
@@ -99,11 +99,11 @@ class Exchange:
         )
 
     async def _body(self, request: Answering) -> bytes:
-        async with asyncio.timeout(self.timeout), request as response:
-            self._heard(response.status_code, response.headers)
+        async with asyncio.timeout(self.timeout), request as answer:
+            self._heard(answer.status, answer.headers)
             chunks: list[bytes] = []
             size = 0
-            async for chunk in response.aiter_bytes():
+            async for chunk in answer.chunks:
                 size += len(chunk)
                 if size > self.limit:
                     raise Unreadable(f"the answer is larger than {self.limit} bytes")

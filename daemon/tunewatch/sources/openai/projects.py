@@ -12,7 +12,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
-import httpx2
 from openai import AsyncAPIResponse, omit
 
 from tunewatch.sources.contract import (
@@ -21,6 +20,7 @@ from tunewatch.sources.contract import (
     SourceContext,
     SourceFault,
 )
+from tunewatch.sources.openai.answer import Answer
 from tunewatch.sources.openai.client import client_of
 from tunewatch.sources.openai.credential import Credential
 from tunewatch.sources.openai.decode import identify
@@ -93,9 +93,9 @@ class OpenAIProjects:
 @asynccontextmanager
 async def _unread(
     asked: AbstractAsyncContextManager[AsyncAPIResponse[Any]],
-) -> AsyncIterator[httpx2.Response]:
+) -> AsyncIterator[Answer]:
     async with asked as answer:
-        yield answer.http_response
+        yield Answer.of(answer.http_response)
 
 
 def _project_of(raw: bytes) -> Project:

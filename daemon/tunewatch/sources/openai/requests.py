@@ -1,9 +1,9 @@
 """GET requests over a client of the SDK: signed by it, and sent as it would send them.
 
 What the client makes of a request, beside its address, depends on the credential alone,
-and costs it as much as all else on the way. So it makes and sends the first one with
-each credential, and those that follow go out as that one went. Knows no endpoint and no
-shape of an answer.
+and costs it several times as much as all else on the way. So it makes and sends the
+first one with each credential, and those that follow go out as that one went, by the
+aiohttp session beneath it. Knows no endpoint and no shape of an answer.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlencode
 
+import aiohttp
 import httpx2
 import openai
 from openai import AsyncOpenAI, AsyncStream
 
+from tunewatch.sources.beneath import Beneath
 from tunewatch.sources.contract import Unreadable
+from tunewatch.sources.openai.answer import Answer, error_beneath
 from tunewatch.sources.openai.credential import Credential
 from tunewatch.sources.openai.lenient import mapping, read_patiently
 
@@ -30,8 +33,8 @@ class _Signed:
     """A request of the client, as the pattern of those that follow."""
 
     credential: str
-    headers: httpx2.Headers
-    extensions: Mapping[str, Any]
+    headers: Mapping[str, str]
+    beneath: Beneath
 
 
 class Requests:
@@ -46,33 +49,38 @@ class Requests:
         self._client = client
         self._http = http
         self._credential = credential
+        self._base = str(client.base_url).rstrip("/")
         self._signed: _Signed | None = None
 
     @asynccontextmanager
     async def get(
         self, path: str, query: Query, *, accept: str | None = None
-    ) -> AsyncIterator[httpx2.Response]:
+    ) -> AsyncIterator[Answer]:
         """Send a request; lend the answer, whose body is not read yet.
 
         `accept` is for what is no JSON. Raises `faults.FOREIGN`, TimeoutError, OSError,
         and what the look-up of the credential raises.
         """
-        credential = await self._credential()
+        credential, signed = await self._credential(), self._signed
         if accept is not None:
-            response = await self._by_client(path, query, {"Accept": accept})
-        elif (signed := self._signed) and signed.credential == credential:
-            response = await self._likewise(signed, path, query)
+            async with self._by_client(path, query, {"Accept": accept}) as response:
+                yield Answer.of(response)
+        elif signed and signed.credential == credential:
+            address = self._address(path, query)
+            async with signed.beneath.get(address, signed.headers) as answer:
+                if not 200 <= answer.status < 300:
+                    self._signed = None  # let the client sign anew
+                    raise await _refusal(answer)
+                yield Answer.beneath(answer)
         else:
-            response = await self._by_client(path, query, {})
-            self._keep(response, credential, path, query)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+            async with self._by_client(path, query, {}) as response:
+                self._keep(response, credential, path, query)
+                yield Answer.of(response)
 
+    @asynccontextmanager
     async def _by_client(
         self, path: str, query: Query, headers: Mapping[str, str]
-    ) -> httpx2.Response:
+    ) -> AsyncIterator[httpx2.Response]:
         answer: object = await self._client.get(
             path,
             cast_to=httpx2.Response,
@@ -81,7 +89,11 @@ class Requests:
             stream_cls=AsyncStream[Any],
         )
         # Asked for the raw response, the client hands it out whatever the stream is.
-        return cast("httpx2.Response", answer)
+        response = cast("httpx2.Response", answer)
+        try:
+            yield response
+        finally:
+            await response.aclose()
 
     def _keep(
         self, response: httpx2.Response, credential: str, path: str, query: Query
@@ -92,33 +104,21 @@ class Requests:
         in between.
         """
         sent, last = response.request, self._credential.last
-        if last == credential and str(sent.url) == self._address(path, query):
-            self._signed = _Signed(credential, sent.headers, sent.extensions)
-
-    async def _likewise(
-        self, signed: _Signed, path: str, query: Query
-    ) -> httpx2.Response:
-        request = httpx2.Request(
-            "GET",
-            self._address(path, query),
-            headers=signed.headers,
-            extensions=dict(signed.extensions),
-        )
-        response = await self._http.send(request, stream=True)
-        if response.is_success:
-            return response
-        self._signed = None  # let the client sign anew
-        try:
-            body = await response.aread()
-        finally:
-            await response.aclose()
-        # What the client raises, too, with what it finds in the body.
-        raise openai.APIStatusError("", response=response, body=_error_in(body))
+        if last != credential or str(sent.url) != self._address(path, query):
+            return
+        if beneath := Beneath.of(self._http, sent.url):
+            self._signed = _Signed(credential, dict(sent.headers), beneath)
 
     def _address(self, path: str, query: Query) -> str:
         asked = urlencode({**self._client.default_query, **query})
-        base = str(self._client.base_url).rstrip("/")
-        return f"{base}{path}?{asked}" if asked else f"{base}{path}"
+        return f"{self._base}{path}?{asked}" if asked else f"{self._base}{path}"
+
+
+async def _refusal(answer: aiohttp.ClientResponse) -> openai.APIStatusError:
+    """Return what the client raises, too, with what it finds in the body."""
+    response = error_beneath(answer)
+    said = _error_in(await response.aread())
+    return openai.APIStatusError("", response=response, body=said)
 
 
 def _error_in(body: bytes) -> object:
