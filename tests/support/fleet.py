@@ -171,6 +171,7 @@ class Fleet(Scene):
 
     def _is_well(self, one: Replica) -> None:
         self.receiver.ill.discard(one.name)
+        self.receiver.well_since[one.name] = time.monotonic()
         self.receiver.life += 1
 
     async def kill_one(self, one: Replica) -> None:

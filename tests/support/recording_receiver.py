@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 import time
 from collections import Counter
@@ -58,6 +59,10 @@ class Moment(NamedTuple):
     is_acknowledged: bool
 
 
+LATE = 5.0
+"""s after it goes on within which what a frozen sender had begun to send arrives."""
+
+
 @dataclass(slots=True)
 class Recording:
     """What came, what was acknowledged, and what should not have been."""
@@ -71,6 +76,8 @@ class Recording:
     """Came twice in one life of the daemon although it was acknowledged."""
     ill: set[str] = field(default_factory=set)
     """Senders that may not get to write what was acknowledged: others repeat it."""
+    well_since: dict[str, float] = field(default_factory=dict)
+    """When senders that were ill were well again, monotonic."""
     known: dict[tuple[str, str], Known] = field(default_factory=dict)
     newest: dict[tuple[str, str], int] = field(default_factory=dict)
     arrivals: int = 0
@@ -166,8 +173,7 @@ class Recording:
             self._judge_order(plugin, known, told.id)
         else:
             self.repeats[known.life] += 1
-            is_excused = known.life != self.life or known.sender in self.ill
-            if known.acknowledged and not is_excused:
+            if known.acknowledged and not self._is_excused(known, request.query_string):
                 self.uncalled.append(f"{plugin}: {told.id} in life {self.life}")
             known.life = self.life
             if known.digest != digest:
@@ -175,6 +181,19 @@ class Recording:
         known.sender = request.query_string
         known.arrivals += 1
         return known
+
+    def _is_excused(self, known: Known, sender: str) -> bool:
+        if known.life != self.life or known.sender in self.ill:
+            return True
+        if sender == known.sender:
+            return False
+        # One that stood still between its last look at its lease and the sending sends
+        # when it goes on, whether the other who has the source by now did so or not.
+        now = time.monotonic()
+        return any(
+            now - self.well_since.get(one, -math.inf) < LATE
+            for one in (sender, known.sender)
+        )
 
     def _judge_order(self, plugin: str, known: Known, event_id: str) -> None:
         lane = (plugin, known.job)
