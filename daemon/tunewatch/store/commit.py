@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from tunewatch.diff import NEW, Known, Observation
 from tunewatch.store import kept as rows
-from tunewatch.store.before import Before, Kept, Wanted, state_before
+from tunewatch.store.before import Before, Kept, state_before
 from tunewatch.store.comparing import Decode, Look, compare
 from tunewatch.store.counters import Growth
 from tunewatch.store.facts import known_facts, write_facts
@@ -25,6 +25,7 @@ from tunewatch.store.records import Committed, EventRef, Fence
 from tunewatch.store.stamping import About, Draft, append, drafts
 from tunewatch.store.statements import Batch
 from tunewatch.store.totals import count
+from tunewatch.store.wanted import Wanted
 
 _NOTHING_KNOWN = Known()
 

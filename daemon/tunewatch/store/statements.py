@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.util import await_only
@@ -18,6 +18,7 @@ from tunewatch.store import wording
 from tunewatch.store.schema import event
 
 Row = tuple[Any, ...]
+RowT = TypeVar("RowT")
 
 _MOST_VARIABLES = 10_000
 """Below SQLite's limit of 32,766."""
@@ -221,11 +222,21 @@ def _known_in_parts(
 ) -> set[tuple[int, str]]:
     known: set[tuple[int, str]] = set()
     for start in range(0, len(pairs), _MOST_VARIABLES // 2):
-        part = pairs[start : start + _MOST_VARIABLES // 2]
+        part: Sequence[tuple[int, str]] = pairs[start : start + _MOST_VARIABLES // 2]
+        part = padded(part)
         sql = wording.known_values(table, column, len(part))
-        rows = connection.exec_driver_sql(sql, tuple(chain.from_iterable(part)))
+        rows = fetch(connection, sql, list(chain.from_iterable(part)))
         known.update((row[0], row[1]) for row in rows)
     return known
+
+
+def padded(rows: Sequence[RowT]) -> Sequence[RowT]:
+    """Return rows with the last one repeated, by a fifth of them at most.
+
+    For what may be asked twice: SQLite makes and keeps a program for each number.
+    """
+    step = 1 << max(0, (len(rows) - 1).bit_length() - 3)
+    return [*rows, *[rows[-1]] * (-len(rows) % step)]
 
 
 def _columns(rows: Sequence[Row]) -> list[list[Any]]:
