@@ -14,9 +14,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from tunewatch.diff import JobState
+from tunewatch.store.known_pairs import known_pairs
 from tunewatch.store.leases import Holder, lost
 from tunewatch.store.schema import entry
-from tunewatch.store.statements import known_pairs
 from tunewatch.store.wanted import Wanted, rows_before
 
 _states = msgspec.json.Decoder(JobState)

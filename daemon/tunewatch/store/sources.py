@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, literal, or_, select, update
 from tunewatch.model import Job
 from tunewatch.plugin import Clock
 from tunewatch.store.carrier import Carrier
+from tunewatch.store.known_pairs import known_pairs
 from tunewatch.store.leases import fence
 from tunewatch.store.outages import SourceState, note_listed, source_state
 from tunewatch.store.records import (
@@ -25,7 +26,7 @@ from tunewatch.store.records import (
 )
 from tunewatch.store.renaming import Renamed, rename_within
 from tunewatch.store.schema import entry, event, job, lane, source
-from tunewatch.store.statements import Batch, known_pairs
+from tunewatch.store.statements import Batch
 from tunewatch.store.whereabouts import (
     SOURCE_COLUMNS,
     KnownJob,

@@ -8,8 +8,8 @@ names and types, and the event table as the one that is numbered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.util import await_only
@@ -18,10 +18,6 @@ from tunewatch.store import wording
 from tunewatch.store.schema import event
 
 Row = tuple[Any, ...]
-RowT = TypeVar("RowT")
-
-_MOST_VARIABLES = 10_000
-"""Below SQLite's limit of 32,766."""
 
 
 class Appended(NamedTuple):
@@ -39,9 +35,18 @@ class Question(NamedTuple):
 
 
 class _Write(NamedTuple):
-    sql: Callable[[int, str], str]  #: from the first parameter on, under a condition
+    """A write in each engine's words: PostgreSQL's from a parameter's number on."""
+
+    of_many: Callable[[int, str], str]
+    of_one: Callable[[int, str], str]
     sqlite: str
     rows: list[Row]
+
+    def part(self, first: int, only_if: str) -> tuple[str, list[Any]]:
+        """Return words and parameters: of one row plain values, soonest planned."""
+        if len(self.rows) == 1:
+            return self.of_one(first, only_if), list(self.rows[0])
+        return self.of_many(first, only_if), columns_of(self.rows)
 
 
 class Proof(NamedTuple):
@@ -73,9 +78,8 @@ class Batch:
         if rows:
             self._writes.append(
                 _Write(
-                    lambda first, only_if: wording.insert_arrays(
-                        table, columns, conflict, first, only_if
-                    ),
+                    partial(wording.insert_arrays, table, columns, conflict),
+                    partial(wording.insert_row, table, columns, conflict),
                     wording.insert_values(table, columns, conflict),
                     rows,
                 )
@@ -92,9 +96,8 @@ class Batch:
         if rows:
             self._writes.append(
                 _Write(
-                    lambda first, only_if: wording.update_arrays(
-                        table, columns, keys, first, only_if
-                    ),
+                    partial(wording.update_arrays, table, columns, keys),
+                    partial(wording.update_row, table, columns, keys),
                     wording.update_values(table, columns, keys),
                     rows,
                 )
@@ -138,8 +141,9 @@ def _parts(writes: Iterable[_Write], only_if: str = "") -> tuple[list[str], list
     parts: list[str] = []
     values: list[Any] = []
     for number, write in enumerate(writes):
-        parts.append(f"w{number} AS ({write.sql(len(values) + 1, only_if)})")
-        values += _columns(write.rows)
+        words, given = write.part(len(values) + 1, only_if)
+        parts.append(f"w{number} AS ({words})")
+        values += given
     return parts, values
 
 
@@ -169,8 +173,12 @@ def _at_once(
     parts, values = _parts(writes)
     if events:
         parts.append(wording.advance(len(values) + 1))
-        parts.append(wording.append(len(values) + 1))
-        values += [len(events), *_columns(events)]
+        if len(events) == 1:
+            parts.append(wording.append_row(len(values) + 1))
+            values += [1, *events[0]]
+        else:
+            parts.append(wording.append(len(values) + 1))
+            values += [len(events), *columns_of(events)]
         answer = "SELECT value, (SELECT count(*) FROM appended) FROM advanced"
     else:
         answer = "SELECT 0, 0"
@@ -204,40 +212,6 @@ def execute(connection: Connection, sql: str) -> str:
     return tag
 
 
-def known_pairs(
-    connection: Connection, table: Table, column: str, wanted: dict[int, set[str]]
-) -> set[tuple[int, str]]:
-    """Return which (job_key, value of column) exist, of those wanted."""
-    pairs = [(key, value) for key in wanted for value in sorted(wanted[key])]
-    if not pairs:
-        return set()
-    if connection.dialect.name == "sqlite":
-        return _known_in_parts(connection, table, column, pairs)
-    rows = fetch(connection, wording.known_arrays(table, column), _columns(pairs))
-    return {(row[0], row[1]) for row in rows}
-
-
-def _known_in_parts(
-    connection: Connection, table: Table, column: str, pairs: list[tuple[int, str]]
-) -> set[tuple[int, str]]:
-    known: set[tuple[int, str]] = set()
-    for start in range(0, len(pairs), _MOST_VARIABLES // 2):
-        part: Sequence[tuple[int, str]] = pairs[start : start + _MOST_VARIABLES // 2]
-        part = padded(part)
-        sql = wording.known_values(table, column, len(part))
-        rows = fetch(connection, sql, list(chain.from_iterable(part)))
-        known.update((row[0], row[1]) for row in rows)
-    return known
-
-
-def padded(rows: Sequence[RowT]) -> Sequence[RowT]:
-    """Return rows with the last one repeated, by a fifth of them at most.
-
-    For what may be asked twice: SQLite makes and keeps a program for each number.
-    """
-    step = 1 << max(0, (len(rows) - 1).bit_length() - 3)
-    return [*rows, *[rows[-1]] * (-len(rows) % step)]
-
-
-def _columns(rows: Sequence[Row]) -> list[list[Any]]:
+def columns_of(rows: Sequence[Row]) -> list[list[Any]]:
+    """Return the values of rows by column, as PostgreSQL takes them."""
     return [list(values) for values in zip(*rows, strict=True)]

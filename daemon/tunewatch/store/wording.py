@@ -83,6 +83,36 @@ def update_arrays(
 
 
 @lru_cache(maxsize=256)
+def insert_row(
+    table: Table, columns: tuple[str, ...], conflict: str, first: int, only_if: str
+) -> str:
+    """Return an INSERT of one row as `insert_arrays` does of many, sooner planned."""
+    where = f"WHERE {only_if} " if only_if else ""
+    values = ", ".join(_scalars(table, columns, first))
+    return f"{_insert_head(table, columns)} SELECT {values} {where}{conflict}"
+
+
+@lru_cache(maxsize=256)
+def update_row(
+    table: Table,
+    columns: tuple[str, ...],
+    keys: tuple[str, ...],
+    first: int,
+    only_if: str,
+) -> str:
+    """Return an UPDATE of one row as `update_arrays` does of many, sooner planned."""
+    values = _scalars(table, (*columns, *keys), first)
+    pairs = [f"{_quoted(n)} = {v}" for n, v in zip(columns, values, strict=False)]
+    same = [
+        f"t.{_quoted(key)} = {value}"
+        for key, value in zip(keys, values[len(columns) :], strict=True)
+    ]
+    where = " AND ".join([*same, only_if] if only_if else same)
+    head = f"UPDATE {_quoted(table.name)} AS t SET"
+    return f"{head} {', '.join(pairs)} WHERE {where}"
+
+
+@lru_cache(maxsize=256)
 def advance(number: int) -> str:
     """Return the part that moves the position by a parameter."""
     head, by = "advanced AS (UPDATE position SET value = value", f"${number}::bigint"
@@ -100,6 +130,17 @@ def append(number: int) -> str:
     return (
         f"appended AS ({head} SELECT {place}, {columns} FROM advanced, "  # noqa: S608 - our names
         f"{rows} AS v ({names}, place) ON CONFLICT (id) DO NOTHING RETURNING 1)"
+    )
+
+
+@lru_cache(maxsize=256)
+def append_row(number: int) -> str:
+    """Return the part that inserts one event; parameter `number` is how many: 1."""
+    head = _insert_head(event, ("position", *EVENT))
+    values = ", ".join(_scalars(event, EVENT, number + 1))
+    return (
+        f"appended AS ({head} SELECT advanced.value, {values} FROM advanced "  # noqa: S608 - our names
+        "ON CONFLICT (id) DO NOTHING RETURNING 1)"
     )
 
 
@@ -137,6 +178,13 @@ def _arrays(table: Table, columns: tuple[str, ...], first: int) -> str:
         f"${number}::{_type(table.c[column])}[]"
         for number, column in enumerate(columns, first)
     )
+
+
+def _scalars(table: Table, columns: tuple[str, ...], first: int) -> list[str]:
+    return [
+        f"${number}::{_type(table.c[column])}"
+        for number, column in enumerate(columns, first)
+    ]
 
 
 def _type(column: Column[Any]) -> str:

@@ -1,0 +1,55 @@
+"""Which of many rows exist, asked for by pairs of a job and a value of its own.
+
+Knows tables only as names and types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TypeVar
+
+from sqlalchemy import Connection, Table
+
+from tunewatch.store import wording
+from tunewatch.store.statements import columns_of, fetch
+
+RowT = TypeVar("RowT")
+
+_MOST_VARIABLES = 10_000
+"""Below SQLite's limit of 32,766."""
+
+
+def known_pairs(
+    connection: Connection, table: Table, column: str, wanted: dict[int, set[str]]
+) -> set[tuple[int, str]]:
+    """Return which (job_key, value of column) exist, of those wanted."""
+    pairs = [(key, value) for key in wanted for value in sorted(wanted[key])]
+    if not pairs:
+        return set()
+    if connection.dialect.name == "sqlite":
+        return _known_in_parts(connection, table, column, pairs)
+    rows = fetch(connection, wording.known_arrays(table, column), columns_of(pairs))
+    return {(row[0], row[1]) for row in rows}
+
+
+def _known_in_parts(
+    connection: Connection, table: Table, column: str, pairs: list[tuple[int, str]]
+) -> set[tuple[int, str]]:
+    known: set[tuple[int, str]] = set()
+    for start in range(0, len(pairs), _MOST_VARIABLES // 2):
+        part: Sequence[tuple[int, str]] = pairs[start : start + _MOST_VARIABLES // 2]
+        part = padded(part)
+        sql = wording.known_values(table, column, len(part))
+        rows = fetch(connection, sql, list(chain.from_iterable(part)))
+        known.update((row[0], row[1]) for row in rows)
+    return known
+
+
+def padded(rows: Sequence[RowT]) -> Sequence[RowT]:
+    """Return rows with the last one repeated, by a fifth of them at most.
+
+    For what may be asked twice: SQLite makes and keeps a program for each number.
+    """
+    step = 1 << max(0, (len(rows) - 1).bit_length() - 3)
+    return [*rows, *[rows[-1]] * (-len(rows) % step)]
