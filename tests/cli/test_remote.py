@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 
 import pytest
 
@@ -139,6 +141,23 @@ async def test_a_daemon_that_is_away_is_69_and_says_what_to_do(program):
         assert "cannot reach a daemon at http://127.0.0.1:1" in done.err
         assert "connection refused" in done.err
         assert "start `tunewatch run`" in done.err
+
+
+async def test_whoever_is_hung_up_on_is_told_of_tls_and_certificates(program):
+    """A farewell of TLS is lost to a reset when a request was under way by then."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        taken = writer.get_extra_info("socket")
+        # Not to linger is to reset.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        done = await run(program, "jobs", "--url", f"http://127.0.0.1:{port}")
+    assert done.code == 69
+    assert "--cert-file" in done.err
 
 
 async def test_something_else_at_that_address_is_69(program):

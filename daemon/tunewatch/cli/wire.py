@@ -5,6 +5,7 @@ Opens no connection.
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 from collections.abc import Iterator
@@ -64,13 +65,17 @@ def refused(url: str, response: aiohttp.ClientResponse, body: bytes) -> Exceptio
             return Unreachable(f"{url} answers {status}: {told.detail}")
 
 
+_HUNG_UP = (errno.ECONNRESET, errno.EPIPE)
+
+
 def unreachable(url: str, error: Exception) -> Unreachable:
     """Return why nobody was reached."""
     number = getattr(getattr(error, "os_error", error), "errno", None)
     if isinstance(error, aiohttp.ClientSSLError):
         return Unreachable(f"no TLS with a daemon at {url}: {_tls(error)}")
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        # What a server does that speaks TLS alone, or that wants a certificate.
+    if isinstance(error, aiohttp.ServerDisconnectedError) or number in _HUNG_UP:
+        # What a server does that speaks TLS alone, or that wants a certificate: what
+        # was asked by then may turn its farewell into a reset.
         return Unreachable(f"{url} hung up without an answer. {_COMPARE}")
     if isinstance(error, TimeoutError):
         why = "it does not answer in time"
