@@ -77,7 +77,7 @@ def _with_known(
     connection: Connection, found: dict[str, Before], wanted: Sequence[Wanted]
 ) -> dict[str, Before]:
     entries = {
-        kept.key: set(one.entries)
+        kept.key: one.entries
         for one in wanted
         if (kept := found[one.job_id].kept) is not None
     }

@@ -5,7 +5,7 @@ Knows tables only as names and types.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
 
@@ -21,7 +21,10 @@ _MOST_VARIABLES = 10_000
 
 
 def known_pairs(
-    connection: Connection, table: Table, column: str, wanted: dict[int, set[str]]
+    connection: Connection,
+    table: Table,
+    column: str,
+    wanted: Mapping[int, Collection[str]],
 ) -> set[tuple[int, str]]:
     """Return which (job_key, value of column) exist, of those wanted."""
     pairs = [(key, value) for key in wanted for value in sorted(wanted[key])]

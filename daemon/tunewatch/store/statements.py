@@ -35,18 +35,12 @@ class Question(NamedTuple):
 
 
 class _Write(NamedTuple):
-    """A write in each engine's words: PostgreSQL's from a parameter's number on."""
+    """A write in the words of PostgreSQL and of SQLite."""
 
-    of_many: Callable[[int, str], str]
-    of_one: Callable[[int, str], str]
+    words: Callable[[int, str, bool], str]
+    """From the first parameter on, under a condition, of one row or of many."""
     sqlite: str
     rows: list[Row]
-
-    def part(self, first: int, only_if: str) -> tuple[str, list[Any]]:
-        """Return words and parameters: of one row plain values, soonest planned."""
-        if len(self.rows) == 1:
-            return self.of_one(first, only_if), list(self.rows[0])
-        return self.of_many(first, only_if), columns_of(self.rows)
 
 
 class Proof(NamedTuple):
@@ -78,8 +72,7 @@ class Batch:
         if rows:
             self._writes.append(
                 _Write(
-                    partial(wording.insert_arrays, table, columns, conflict),
-                    partial(wording.insert_row, table, columns, conflict),
+                    partial(wording.insert_rows, table, columns, conflict),
                     wording.insert_values(table, columns, conflict),
                     rows,
                 )
@@ -96,8 +89,7 @@ class Batch:
         if rows:
             self._writes.append(
                 _Write(
-                    partial(wording.update_arrays, table, columns, keys),
-                    partial(wording.update_row, table, columns, keys),
+                    partial(wording.update_rows, table, columns, keys),
                     wording.update_values(table, columns, keys),
                     rows,
                 )
@@ -141,9 +133,9 @@ def _parts(writes: Iterable[_Write], only_if: str = "") -> tuple[list[str], list
     parts: list[str] = []
     values: list[Any] = []
     for number, write in enumerate(writes):
-        words, given = write.part(len(values) + 1, only_if)
+        words = write.words(len(values) + 1, only_if, len(write.rows) == 1)
         parts.append(f"w{number} AS ({words})")
-        values += given
+        values += _given(write.rows)
     return parts, values
 
 
@@ -173,12 +165,8 @@ def _at_once(
     parts, values = _parts(writes)
     if events:
         parts.append(wording.advance(len(values) + 1))
-        if len(events) == 1:
-            parts.append(wording.append_row(len(values) + 1))
-            values += [1, *events[0]]
-        else:
-            parts.append(wording.append(len(values) + 1))
-            values += [len(events), *columns_of(events)]
+        parts.append(wording.append(len(values) + 1, len(events) == 1))
+        values += [len(events), *_given(events)]
         answer = "SELECT value, (SELECT count(*) FROM appended) FROM advanced"
     else:
         answer = "SELECT 0, 0"
@@ -210,6 +198,11 @@ def execute(connection: Connection, sql: str) -> str:
     assert driver is not None  # noqa: S101 - it is in use
     tag: str = await_only(driver.execute(sql))
     return tag
+
+
+def _given(rows: Sequence[Row]) -> Sequence[Any]:
+    """Return rows as parameters: see `wording._given`."""
+    return rows[0] if len(rows) == 1 else columns_of(rows)
 
 
 def columns_of(rows: Sequence[Row]) -> list[list[Any]]:

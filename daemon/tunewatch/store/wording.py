@@ -33,17 +33,22 @@ def insert_values(table: Table, columns: tuple[str, ...], conflict: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def insert_arrays(
-    table: Table, columns: tuple[str, ...], conflict: str, first: int, only_if: str
+def insert_rows(  # noqa: PLR0917 - all that makes it another statement
+    table: Table,
+    columns: tuple[str, ...],
+    conflict: str,
+    first: int,
+    only_if: str,
+    is_one: bool,
 ) -> str:
-    """Return an INSERT of many rows, by arrays from a parameter's number on.
+    """Return an INSERT of rows from a parameter's number on, see `_given`.
 
     `only_if` is a condition for all of them, or empty.
     """
-    head = _insert_head(table, columns)
-    arrays = _arrays(table, columns, first)
+    rows = _given(table, columns, first, is_one=is_one)
     where = f"WHERE {only_if} " if only_if else ""
-    return f"{head} SELECT * FROM unnest({arrays}) {where}{conflict}"  # noqa: S608 - our names
+    head = _insert_head(table, columns)
+    return f"{head} SELECT * FROM {rows} {where}{conflict}"  # noqa: S608 - our names
 
 
 def _insert_head(table: Table, columns: tuple[str, ...]) -> str:
@@ -61,55 +66,24 @@ def update_values(table: Table, columns: tuple[str, ...], keys: tuple[str, ...])
 
 
 @lru_cache(maxsize=256)
-def update_arrays(
+def update_rows(  # noqa: PLR0917 - all that makes it another statement
     table: Table,
     columns: tuple[str, ...],
     keys: tuple[str, ...],
     first: int,
     only_if: str,
+    is_one: bool,
 ) -> str:
-    """Return an UPDATE of many rows, by arrays from a parameter's number on.
+    """Return an UPDATE of rows from a parameter's number on, see `_given`.
 
     `only_if` is a condition for all of them, or empty.
     """
     values = ", ".join(f"{_quoted(column)} = v.{_quoted(column)}" for column in columns)
     same = [f"t.{_quoted(key)} = v.{_quoted(key)}" for key in keys]
     where = " AND ".join([*same, only_if] if only_if else same)
-    every = (*columns, *keys)
-    names = ", ".join(map(_quoted, every))
-    rows = f"unnest({_arrays(table, every, first)}) AS v ({names})"
+    rows = _given(table, (*columns, *keys), first, is_one=is_one)
     head = f"UPDATE {_quoted(table.name)} AS t SET"
     return f"{head} {values} FROM {rows} WHERE {where}"
-
-
-@lru_cache(maxsize=256)
-def insert_row(
-    table: Table, columns: tuple[str, ...], conflict: str, first: int, only_if: str
-) -> str:
-    """Return an INSERT of one row as `insert_arrays` does of many, sooner planned."""
-    where = f"WHERE {only_if} " if only_if else ""
-    values = ", ".join(_scalars(table, columns, first))
-    return f"{_insert_head(table, columns)} SELECT {values} {where}{conflict}"
-
-
-@lru_cache(maxsize=256)
-def update_row(
-    table: Table,
-    columns: tuple[str, ...],
-    keys: tuple[str, ...],
-    first: int,
-    only_if: str,
-) -> str:
-    """Return an UPDATE of one row as `update_arrays` does of many, sooner planned."""
-    values = _scalars(table, (*columns, *keys), first)
-    pairs = [f"{_quoted(n)} = {v}" for n, v in zip(columns, values, strict=False)]
-    same = [
-        f"t.{_quoted(key)} = {value}"
-        for key, value in zip(keys, values[len(columns) :], strict=True)
-    ]
-    where = " AND ".join([*same, only_if] if only_if else same)
-    head = f"UPDATE {_quoted(table.name)} AS t SET"
-    return f"{head} {', '.join(pairs)} WHERE {where}"
 
 
 @lru_cache(maxsize=256)
@@ -120,27 +94,15 @@ def advance(number: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def append(number: int) -> str:
+def append(number: int, is_one: bool) -> str:
     """Return the part that inserts events; parameter `number` is how many."""
     head = _insert_head(event, ("position", *EVENT))
-    names = ", ".join(map(_quoted, EVENT))
-    rows = f"unnest({_arrays(event, EVENT, number + 1)}) WITH ORDINALITY"
+    rows = _given(event, EVENT, number + 1, is_one=is_one, placed=True)
     place = f"advanced.value - ${number}::bigint + v.place"
     columns = ", ".join(f"v.{_quoted(column)}" for column in EVENT)
     return (
         f"appended AS ({head} SELECT {place}, {columns} FROM advanced, "  # noqa: S608 - our names
-        f"{rows} AS v ({names}, place) ON CONFLICT (id) DO NOTHING RETURNING 1)"
-    )
-
-
-@lru_cache(maxsize=256)
-def append_row(number: int) -> str:
-    """Return the part that inserts one event; parameter `number` is how many: 1."""
-    head = _insert_head(event, ("position", *EVENT))
-    values = ", ".join(_scalars(event, EVENT, number + 1))
-    return (
-        f"appended AS ({head} SELECT advanced.value, {values} FROM advanced "  # noqa: S608 - our names
-        "ON CONFLICT (id) DO NOTHING RETURNING 1)"
+        f"{rows} ON CONFLICT (id) DO NOTHING RETURNING 1)"
     )
 
 
@@ -173,18 +135,36 @@ def marks(rows: int, width: int) -> str:
     return ", ".join([f"({', '.join('?' * width)})"] * rows)
 
 
+def _given(
+    table: Table,
+    columns: tuple[str, ...],
+    first: int,
+    *,
+    is_one: bool,
+    placed: bool = False,
+) -> str:
+    """Return the rows `v` that are given as parameters: columns as arrays.
+
+    One row is given as plain values, which are sooner planned. `placed`: with its
+    `place` among them, from 1 on.
+    """
+    names = ", ".join([*map(_quoted, columns), "place"][: len(columns) + placed])
+    if is_one:
+        values = [
+            f"${number}::{_type(table.c[column])}"
+            for number, column in enumerate(columns, first)
+        ]
+        row = ", ".join([*values, "1"][: len(columns) + placed])
+        return f"(SELECT {row}) AS v ({names})"
+    ordered = " WITH ORDINALITY" if placed else ""
+    return f"unnest({_arrays(table, columns, first)}){ordered} AS v ({names})"
+
+
 def _arrays(table: Table, columns: tuple[str, ...], first: int) -> str:
     return ", ".join(
         f"${number}::{_type(table.c[column])}[]"
         for number, column in enumerate(columns, first)
     )
-
-
-def _scalars(table: Table, columns: tuple[str, ...], first: int) -> list[str]:
-    return [
-        f"${number}::{_type(table.c[column])}"
-        for number, column in enumerate(columns, first)
-    ]
 
 
 def _type(column: Column[Any]) -> str:

@@ -6,6 +6,7 @@ Names, labels and reasons are part of the interface: within version 1 only addit
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -22,7 +23,7 @@ DROPS = ("rejected", "tries", "age", "crash", "other")
 STATES = ("up", "probing", "paused")
 """How a plugin can be: not open counts as probing."""
 
-HANDSHAKES = (
+Handshake: TypeAlias = Literal[
     "certificate_missing",
     "certificate_expired",
     "certificate_refused",
@@ -31,8 +32,9 @@ HANDSHAKES = (
     "no_tls",
     "nothing_in_common",
     "other",
-)
+]
 """Why TLS was not agreed upon with a client: see `web.handshakes`."""
+HANDSHAKES: tuple[Handshake, ...] = get_args(Handshake)
 
 LOOPS = ("source", "organization")
 """What a loop that is started again is of."""

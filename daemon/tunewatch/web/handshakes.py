@@ -10,29 +10,18 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 from weakref import WeakSet
 
 import structlog
 
 from tunewatch.openssl import in_words
+from tunewatch.telemetry.families import Handshake
 
 QUIET = 300.0
 """s without a failure of that kind after which it is over: some scrapes are minutes
 apart."""
 
-Reason: TypeAlias = Literal[
-    "certificate_missing",
-    "certificate_expired",
-    "certificate_refused",
-    "refused_by_client",
-    "plain_http",
-    "no_tls",
-    "nothing_in_common",
-    "other",
-]
-
-ADVICE: dict[Reason, str] = {
+ADVICE: dict[Handshake, str] = {
     "certificate_missing": (
         "the client shows no certificate: give it one by an authority in client_ca_file"
     ),
@@ -61,7 +50,7 @@ ADVICE: dict[Reason, str] = {
 _CLOCK = (9, 10)
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 
-_REASONS: dict[str, Reason] = {
+_REASONS: dict[str, Handshake] = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "certificate_missing",
     "HTTP_REQUEST": "plain_http",
     "HTTPS_PROXY_REQUEST": "plain_http",
@@ -88,7 +77,7 @@ _REASONS: dict[str, Reason] = {
 _log = structlog.get_logger(__name__)
 
 
-def reason_of(error: ssl.SSLError) -> Reason:
+def reason_of(error: ssl.SSLError) -> Handshake:
     """Return why a handshake failed."""
     match error:
         case ssl.SSLCertVerificationError(verify_code=code):
@@ -122,8 +111,8 @@ class Handshakes:
     ) -> None:
         self._failed = failed or (lambda _reason: None)
         self._quiet = quiet
-        self._troubles: dict[Reason, _Trouble] = {}
-        self._timers: dict[Reason, asyncio.TimerHandle] = {}
+        self._troubles: dict[Handshake, _Trouble] = {}
+        self._timers: dict[Handshake, asyncio.TimerHandle] = {}
         self._withdrawn: WeakSet[ssl.SSLContext] = WeakSet()
         self._watched = _watched(self._note, self._agreed)
 
@@ -165,11 +154,11 @@ class Handshakes:
             timer.cancel()
         self._timers.clear()
 
-    def _look_at(self, reason: Reason, when: float) -> None:
+    def _look_at(self, reason: Handshake, when: float) -> None:
         loop = asyncio.get_running_loop()
         self._timers[reason] = loop.call_at(when, self._look, reason)
 
-    def _look(self, reason: Reason) -> None:
+    def _look(self, reason: Handshake) -> None:
         """Say that it is over, or look again when it may be."""
         trouble = self._troubles[reason]
         over = trouble.last + self._quiet

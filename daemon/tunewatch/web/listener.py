@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import ssl
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from aiohttp import web
 
@@ -55,18 +55,10 @@ class Listener:
 
         `server` serves the connections.
         """
-        loop = asyncio.get_running_loop()
         self._server = server
         self._handshakes.watch(context)
-        listening = await loop.create_server(
-            self._begun,
-            address.host,
-            address.port,
-            backlog=BACKLOG,
-            ssl=context,
-            ssl_handshake_timeout=_if(context, self._patience),
-            ssl_shutdown_timeout=_if(context, FAREWELL),
-        )
+        where = {"host": address.host, "port": address.port}
+        listening = await self._listening(context, **where)
         self._servers, self._context = [listening], context
         host, port = listening.sockets[0].getsockname()[:2]
         return Address(host, port)
@@ -120,18 +112,22 @@ class Listener:
         # A second handle of the same socket: closing the first one ends nothing.
         listening = socket.socket(fileno=os.dup(number))
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.create_server(
-                self._begun,
-                sock=listening,
-                backlog=BACKLOG,
-                ssl=context,
-                ssl_handshake_timeout=_if(context, self._patience),
-                ssl_shutdown_timeout=_if(context, FAREWELL),
-            )
+            return await self._listening(context, sock=listening)
         except BaseException:
             listening.close()
             raise
+
+    async def _listening(
+        self, context: ssl.SSLContext | None, **where: Any
+    ) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(
+            self._begun,
+            **where,
+            backlog=BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=None if context is None else self._patience,
+            ssl_shutdown_timeout=None if context is None else FAREWELL,
+        )
 
 
 async def _ended(servers: list[asyncio.Server]) -> None:
@@ -148,7 +144,3 @@ async def _ended(servers: list[asyncio.Server]) -> None:
     await asyncio.sleep(0)
     for server in servers:
         server.close()
-
-
-def _if(context: ssl.SSLContext | None, seconds: float) -> float | None:
-    return None if context is None else seconds
