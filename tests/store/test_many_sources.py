@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import select
 
 from support.stores import (
     REALM,
@@ -21,6 +20,7 @@ from support.stores import (
     metrics,
     open_desk,
     raw_job,
+    statements_noted,
     told,
     types,
 )
@@ -90,21 +90,6 @@ async def office(store_url: str) -> AsyncIterator[Office]:
         yield Office(store, held, clock)
         for lease in held:
             await store.leases.release(lease)
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Lend the statements that engines are given meanwhile."""
-    given: list[str] = []
-
-    def note(_connection, _cursor, statement, *_rest):
-        given.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield given
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def test_each_source_is_told_its_own_in_the_order_of_positions(office):
@@ -246,10 +231,10 @@ async def _asked(desk: Desk, sources: int) -> int:
     pairs = list(zip(held, names, strict=True))
     await office.at_once(*((of, office.look(n, raw=raw_job(n))) for of, n in pairs))
     # All are made before the writer's turn comes.
-    with statements() as given:
+    with statements_noted() as given:
         await office.at_once(
             *((of, office.look(n, entries=(message(1),))) for of, n in pairs)
         )
     for lease in held:
         await store.leases.release(lease)
-    return len([one for one in given if "BEGIN" not in one])
+    return len([one for one, _ in given if "BEGIN" not in one])

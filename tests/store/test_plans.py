@@ -10,7 +10,7 @@ import sqlite3
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, event, insert, text
+from sqlalchemy import Connection, insert, text
 
 from support.databases import PostgresServer
 from support.stores import (
@@ -23,6 +23,7 @@ from support.stores import (
     metrics,
     open_desk,
     raw_job,
+    statements_noted,
 )
 from tunewatch.model import MetricPoint
 from tunewatch.store import schema
@@ -180,19 +181,11 @@ def context(plans: str, words: str) -> str:
 
 async def test_sqlite_scans_no_big_table(tmp_path: Path):
     path = tmp_path / "state.db"
-    asked: list[tuple[str, object]] = []
-
-    def note(_c, _cursor, statement, parameters, _context, many) -> None:
-        asked.append((statement, parameters[0] if many else parameters))
-
     async with open_desk(f"sqlite:///{path}") as desk:
         await fill(desk)
     async with open_desk(f"sqlite:///{path}") as desk:
-        event.listen(Engine, "before_cursor_execute", note)
-        try:
+        with statements_noted() as asked:
             await everything_hot(desk)
-        finally:
-            event.remove(Engine, "before_cursor_execute", note)
         scans = {
             (plan, statement)
             for statement, plan in explained(path, dict(asked))

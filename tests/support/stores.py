@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from sqlalchemy import Engine, event
 
 from tunewatch.diff import Observation
 from tunewatch.events import Event, decode
@@ -123,6 +124,31 @@ async def open_desk(
         store.journal.listen(desk.heard.extend)
         yield desk
         await store.leases.release(held)
+
+
+@contextmanager
+def statements_noted() -> Iterator[list[tuple[str, object]]]:
+    """Lend what SQLAlchemy is given meanwhile: statements, each with its parameters.
+
+    Of many rows those of the first. PostgreSQL's driver is mostly asked without it.
+    """
+    given: list[tuple[str, object]] = []
+
+    def note(
+        _connection: object,
+        _cursor: object,
+        statement: str,
+        parameters: Sequence[object],
+        _context: object,
+        many: bool,
+    ) -> None:
+        given.append((statement, parameters[0] if many else parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield given
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def make_tables(url: str) -> None:
