@@ -39,6 +39,50 @@ async def test_an_event_reaches_a_subscribed_plugin_and_the_mark_follows(store_u
         assert len(tally.dwells) == 3
 
 
+async def test_what_nobody_wants_rouses_nobody_and_is_passed_by(store_url):
+    async with desk(store_url) as d:
+        sink = Recorder()
+        async with d.dispatching(gate(sink, clock=d.clock)) as dispatcher:
+            await d.tell("ftjob-1", "one")
+            await quiet(dispatcher)
+            for _ in range(5):
+                await asyncio.sleep(0)  # it rests a moment after it says so
+            for step in range(1, 4):
+                await d.record("ftjob-1", step, train_loss=0.5)
+                assert dispatcher.idle.is_set()
+            await d.tell("ftjob-1", "two")
+            assert not dispatcher.idle.is_set()
+            await quiet(dispatcher)
+            await d.record("ftjob-1", 4, train_loss=0.5)
+        assert sink.texts == ["one", "two"]
+        newest = await d.one("SELECT max(position) FROM event")
+        assert await d.one("SELECT position FROM mark") == newest
+
+
+async def test_what_is_committed_while_it_works_is_not_passed_by_unseen(store_url):
+    async with desk(store_url) as d:
+        # Each delivery commits what nobody wants, and something for everybody.
+        async def commits(delivery):
+            number = int(message_of(delivery))
+            if number < 20:
+                await d.record("ftjob-2", number, train_loss=0.5)
+                await d.tell("ftjob-1", f"{number + 1}")
+                await d.record("ftjob-2", 100 + number, train_loss=0.5)
+
+        first, second = Recorder(commits), Recorder()
+        gates = (
+            gate(first, "first", clock=d.clock),
+            gate(second, "second", clock=d.clock),
+        )
+        async with d.dispatching(*gates):
+            await d.tell("ftjob-1", "1")
+            await until(lambda: len(second.got) == 20 and len(first.got) == 20)
+        assert first.texts == second.texts == [str(n) for n in range(1, 21)]
+        newest = await d.one("SELECT max(position) FROM event")
+        marks = await d.rows("SELECT position FROM mark")
+        assert marks == [(newest,), (newest,)]
+
+
 async def test_every_job_is_told_in_commit_order_while_many_are_out(store_url):
     async with desk(store_url) as d:
         sink = Recorder(lambda _: asyncio.sleep(0))

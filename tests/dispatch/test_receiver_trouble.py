@@ -9,12 +9,14 @@ from support.dispatching import (
     Recorder,
     Tally,
     desk,
+    desk_of,
     gate,
     message_of,
     passes,
     quiet,
     until,
 )
+from support.stores import statements_noted
 from tunewatch.plugin import Pause, Reject, Retry
 
 
@@ -292,6 +294,26 @@ async def test_a_person_pauses_and_resumes_a_plugin(sqlite_url):
             await until(lambda: receiver.took == ["one"])
             await quiet(dispatcher)
             assert await d.one("SELECT state FROM plugin") == "up"
+
+
+async def test_one_look_of_the_store_tells_a_plugin_of_all_sources_how_it_is(
+    sqlite_url,
+):
+    async with desk(sqlite_url) as d:
+        e = await desk_of(d.store, d.clock, "other", "azure")
+        ops = gate(Recorder(), clock=d.clock)
+        async with d.dispatching(ops) as first, e.dispatching(ops) as second:
+            await quiet(first)
+            await quiet(second)
+            with statements_noted() as given:
+                await passes(d, first, 10.5)
+                await quiet(second)
+            looks = [what for what, _ in given if "FROM plugin" in what]
+            assert len(looks) == 1
+            with statements_noted() as given:
+                await passes(d, first, 10.5)
+                await quiet(second)
+            assert len([what for what, _ in given if "FROM plugin" in what]) == 1
 
 
 async def test_a_pause_on_another_replica_is_noticed(sqlite_url):

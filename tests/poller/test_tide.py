@@ -1,4 +1,4 @@
-"""Looks of many sources are committed together, those of few at once."""
+"""What many sources do is done together, what few do at once."""
 
 from __future__ import annotations
 
@@ -51,6 +51,58 @@ async def test_many_sources_commit_at_the_same_moments():
         clock.advance(EVERY / 3 + 1e-6)
         await let_run()
         assert len(done) == 2 * MANY
+
+
+async def test_many_sources_rest_until_the_same_moment_and_few_as_long_as_they_want():
+    clock, up = HandClock(), []
+    tide = Tide(clock)
+
+    async def rests(seconds: float) -> None:
+        await tide.rest(seconds)
+        up.append(seconds)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(rests(EVERY / 10))
+        await let_run()
+        clock.advance(EVERY / 10)
+        await let_run()
+        assert up == [EVERY / 10]
+        await committed(tide, range(MANY - 1), [])
+        tasks.create_task(tide.wait(MANY))
+        await let_run()
+        for part in (10, 5, 2):
+            tasks.create_task(rests(EVERY / part))
+        await let_run()
+        clock.advance(EVERY / 2)
+        await let_run()
+        assert up == [EVERY / 10], "each had waited long enough, and for the others"
+        clock.advance(EVERY * 0.4 + 1e-6)
+        await let_run()
+        assert sorted(up[1:]) == [EVERY / 10, EVERY / 5, EVERY / 2]
+        up.clear()
+        tasks.create_task(rests(2 * EVERY))
+        await let_run()
+        clock.advance(2 * EVERY - 1e-3)
+        await let_run()
+        assert up == [], "no shorter than was wanted"
+        clock.advance(EVERY + 1e-3)
+        await let_run()
+        assert up == [2 * EVERY]
+
+
+async def test_who_is_called_off_while_it_waits_for_all_leaves_nobody_waiting():
+    clock, done = HandClock(), []
+    tide = Tide(clock)
+    await committed(tide, range(MANY - 1), [])
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(tide.wait(MANY))
+        await let_run()
+        tasks.create_task(committed(tide, range(100, 110), done))
+        await let_run()
+        assert done == []
+        first.cancel()
+        await let_run()
+        assert len(done) == 10
 
 
 @pytest.mark.parametrize("pause", [RECENTLY, 60.0])

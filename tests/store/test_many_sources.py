@@ -238,3 +238,17 @@ async def _asked(desk: Desk, sources: int) -> int:
     for lease in held:
         await store.leases.release(lease)
     return len([one for one, _ in given if "BEGIN" not in one])
+
+
+async def test_who_listens_to_one_source_hears_of_it_and_of_no_other(office):
+    mine: list[EventRef] = []
+    source_id = office.held[3].source_id
+    unlisten = office.store.journal.listen(mine.extend, source_id=source_id)
+    await office.each_saw(raw=raw_job("job-3"))
+    assert mine == [ref for ref in office.heard if ref.source_id == source_id]
+    assert {ref.source_id for ref in office.heard} > {source_id}
+    assert mine
+    unlisten()
+    heard = list(mine)
+    await office.each_saw(entries=(message(1),))
+    assert mine == heard

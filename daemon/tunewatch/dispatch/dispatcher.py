@@ -199,7 +199,8 @@ class Dispatcher:
         if self._exchange.due is not None:
             latest = min(latest, self._exchange.due)
         until = next_due(self._feeds, now, latest=latest)
-        await self._alarm.rest(until, self._tasks)
+        with self._news.resting():
+            await self._alarm.rest(until, self._tasks)
 
     async def _wind_down(self) -> None:
         feeds, sender, clock = self._feeds, self._sender, self._clock
@@ -225,7 +226,9 @@ class Dispatcher:
     @contextmanager
     def _listening(self) -> Iterator[None]:
         """Hear of commits, and have a place at every gate."""
-        unlisten = self._journal.listen(self._news.heard)
+        unlisten = self._journal.listen(
+            self._news.heard, source_id=self._fence.source_id
+        )
         for feed in self._feeds:
             feed.gate.join(feed.seat)
         try:

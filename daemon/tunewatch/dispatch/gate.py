@@ -61,6 +61,7 @@ class Gate:
         self.newest_accepted = 0  #: the highest number of a call that was accepted
         self.version = 0  #: grows when the state that outlives the process changes
         self.saved = 0  #: the version that is in the store
+        self.read_at = float("-inf")  #: monotonic, when its row was last looked up
         self._clock = clock
         self._jitter = jitter
         self._state: Condition = "up"

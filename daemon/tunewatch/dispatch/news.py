@@ -7,7 +7,8 @@ gate and no delivery.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from tunewatch.dispatch import calls
@@ -39,6 +40,7 @@ class News:
     ) -> None:
         self.seen = 0
         self.is_expected = False
+        self._may_tell = False
         self._ledger = ledger
         self._source_id = fence.source_id
         self._feeds = feeds
@@ -47,13 +49,27 @@ class News:
         self._hearsay = Hearsay(is_doubtful)
         self._doubts = ledger.doubts
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Let feeds be told at once what is heard: nobody works with them meanwhile."""
+        self._may_tell = True
+        try:
+            yield
+        finally:
+            self._may_tell = False
+
     def heard(self, refs: Sequence[EventRef]) -> None:
-        """Take note of a commit; its bodies need not be read again."""
-        mine = [ref for ref in refs if ref.source_id == self._source_id]
-        if mine:
-            self._parcels.add(mine)
-            self._hearsay.note(mine)
-            self.expect()
+        """Take note of a commit of this source; its bodies need not be read again.
+
+        Nobody is roused for what nobody wants, as most of what a job does.
+        """
+        self._parcels.add(refs)
+        self._hearsay.note(refs)
+        if self._may_tell and not self.is_expected:
+            news = self._hearsay_taken()
+            if news is not None and not self._tell(news):
+                return
+        self.expect()
 
     def expect(self) -> None:
         """Note that there may be something."""
@@ -65,12 +81,21 @@ class News:
         if not self.is_expected:
             return
         self.is_expected = False
+        news = self._hearsay_taken()
+        if news is None:
+            news = await self._read()
+        self._tell(news)
+
+    def _hearsay_taken(self) -> list[Headline] | None:
+        """Return what was heard, None if the store is to be read instead."""
         if self._ledger.doubts != self._doubts:
             self._doubts = self._ledger.doubts
             self._hearsay.distrust()
-        news = self._hearsay.take(self.seen)
-        if news is None:
-            news = await self._read()
+        return self._hearsay.take(self.seen)
+
+    def _tell(self, news: Iterable[Headline]) -> bool:
+        """Tell the feeds; return whether there was anything for anybody."""
+        is_wanted = False
         for one in news:
             self.seen = one.position
             for feed in self._feeds:
@@ -78,8 +103,10 @@ class News:
                     continue  # it came later, and has read that far
                 if self._wants(feed, one):
                     feed.track.arrive(one.job_key, one.position)
+                    is_wanted = True
                 else:
                     feed.track.pass_by(one.position)
+        return is_wanted
 
     def _wants(self, feed: Feed, one: Headline) -> bool:
         wanted = feed.subscription

@@ -61,19 +61,32 @@ class Upkeep:
         if now < self.due:
             return False
         self.due = now + EVERY
-        names = [feed.name for feed in self._feeds]
-        rows = await self._ledger.read(partial(resume.plugin_rows, names=names))
-        kept = {row.name: row for row in rows}
-        for feed in self._feeds:
-            if feed.name in kept:
-                feed.gate.adopt(kept[feed.name])
+        await self._adopt(now)
         if self._clock_agrees():
             for feed in self._feeds:
                 await self._expire(feed)
             if now >= self._absent_due:
                 self._absent_due = now + ABSENT_EVERY
-                await self._forget(names)
+                await self._forget([feed.name for feed in self._feeds])
         return True
+
+    async def _adopt(self, now: float) -> None:
+        """Let gates know what became of them elsewhere.
+
+        They are those of all sources: one that was told lately needs not be by each.
+        """
+        gates = {
+            feed.name: feed.gate
+            for feed in self._feeds
+            if now - feed.gate.read_at >= EVERY
+        }
+        if not gates:
+            return
+        for gate in gates.values():
+            gate.read_at = now
+        read = partial(resume.plugin_rows, names=list(gates))
+        for row in await self._ledger.read(read):
+            gates[row.name].adopt(row)
 
     async def _expire(self, feed: Feed) -> None:
         """Make one dead letter of each lane's events that waited too long."""

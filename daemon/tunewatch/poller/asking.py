@@ -6,12 +6,15 @@ the provider asked for, not what the answers mean.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 from tunewatch.model import Checkpoint, Entry, MetricPoint
 from tunewatch.poller.budget import Budget, Purpose
 from tunewatch.sources.contract import Page, RawJob, Source, Unavailable
+
+AnswerT = TypeVar("AnswerT")
 
 LONGEST_HOLD = 86_400.0
 """s: a longer Retry-After is honoured up to this."""
@@ -36,36 +39,37 @@ class Asker:
 
     async def jobs(self, after: str | None, limit: int) -> Page[RawJob]:
         """Return a page of jobs."""
-        async with self._paid("discovery"):
-            return await self._source.list_jobs(after=after, limit=limit)
+        ask = partial(self._source.list_jobs, after=after, limit=limit)
+        return await self._paid("discovery", ask)
 
     async def job(self, job_id: str) -> RawJob:
         """Return a job as it is now."""
-        async with self._paid("look"):
-            return await self._source.retrieve_job(job_id)
+        ask = partial(self._source.retrieve_job, job_id)
+        return await self._paid("look", ask)
 
     async def entries(self, job_id: str, after: str | None, limit: int) -> Page[Entry]:
         """Return a page of a job's events."""
-        async with self._paid("look"):
-            return await self._source.list_entries(job_id, after=after, limit=limit)
+        ask = partial(self._source.list_entries, job_id, after=after, limit=limit)
+        return await self._paid("look", ask)
 
     async def checkpoints(
         self, job_id: str, after: str | None, limit: int
     ) -> Page[Checkpoint]:
         """Return a page of a job's checkpoints."""
-        async with self._paid("look"):
-            return await self._source.list_checkpoints(job_id, after=after, limit=limit)
+        ask = partial(self._source.list_checkpoints, job_id, after=after, limit=limit)
+        return await self._paid("look", ask)
 
     async def file(self, file_id: str) -> tuple[MetricPoint, ...]:
         """Return the points of a result file."""
-        async with self._paid("look"):
-            return await self._source.result_points(file_id)
+        ask = partial(self._source.result_points, file_id)
+        return await self._paid("look", ask)
 
-    @asynccontextmanager
-    async def _paid(self, purpose: Purpose) -> AsyncIterator[None]:
+    async def _paid(
+        self, purpose: Purpose, ask: Callable[[], Awaitable[AnswerT]]
+    ) -> AnswerT:
         await self._budget.take(purpose)
         try:
-            yield
+            return await ask()
         except Unavailable as fault:
             if fault.after is not None:
                 self._budget.hold(min(fault.after, LONGEST_HOLD))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from tunewatch.clock import Clock
@@ -24,10 +25,20 @@ SHORTEST = 0.001
 
 
 class Budget:
-    """A token bucket with two compartments. Waiting is first come, first served."""
+    """A token bucket with two compartments. Waiting is first come, first served.
 
-    def __init__(self, requests_per_minute: float, clock: Clock) -> None:
+    `rest` waits for so many seconds, or a little longer: by default the clock's sleep.
+    """
+
+    def __init__(
+        self,
+        requests_per_minute: float,
+        clock: Clock,
+        *,
+        rest: Callable[[float], Awaitable[None]] | None = None,
+    ) -> None:
         self._clock = clock
+        self._rest = clock.sleep if rest is None else rest
         self._burst = max(2.0, requests_per_minute * BURST)
         self._rate = max(requests_per_minute - self._burst, 0.5) / 60.0
         self._shared = self._burst - 1.0
@@ -68,7 +79,7 @@ class Budget:
             if queue[0] is not turn:
                 await turn.wait()
             while (wait := self._wait(purpose)) > 0.0:
-                await self._clock.sleep(max(wait, SHORTEST))
+                await self._rest(max(wait, SHORTEST))
             self._spend(purpose)
         finally:
             queue.remove(turn)

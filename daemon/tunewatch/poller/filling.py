@@ -46,11 +46,13 @@ class ResultFiles:
         Only with news of the job, and not at every look: a file costs a request. Rows
         of steps that no event has told yet are left to the events to come.
         """
+        if not self.grow:
+            return seen
         names = _unread(job, current)
         steps = [entry.point.step for entry in entries if entry.point is not None]
         told = max([*steps, -1 if job.state.step is None else job.state.step])
         rests = job.looks - job.file_looked < pace.CHECKPOINTS_EVERY
-        if not self.grow or not names or told < 0 or rests:
+        if not names or told < 0 or rests:
             return seen
         job.file_looked = job.looks
         points = await self._points(job, names[0])

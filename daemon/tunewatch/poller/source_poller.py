@@ -70,7 +70,9 @@ class SourcePoller:
         observer = observer or Unobserved()
         rates = setting.rates
         numbers = count(1)
-        self._budget = Budget(setting.requests_per_minute, clock)
+        self._budget = Budget(
+            setting.requests_per_minute, clock, rest=None if tide is None else tide.rest
+        )
         asker = Asker(source, self._budget)
         self.trouble = Trouble(
             log=log, poll_interval=rates.poll_interval, jitter=jitter

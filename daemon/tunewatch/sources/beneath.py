@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import httpx2
+from yarl import URL
 
 _UNTIMED = aiohttp.ClientTimeout(total=None, sock_connect=None)
 
@@ -49,10 +50,11 @@ class Beneath:
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """Send a request; lend the answer: its body neither read nor unpacked.
 
+        The address goes out as it is, so what has to be quoted is quoted.
         Raises aiohttp.ClientError, OSError.
         """
         return self._session.get(
-            address,
+            URL(address, encoded=True),
             headers=headers,
             allow_redirects=False,
             auto_decompress=False,

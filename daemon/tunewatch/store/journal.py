@@ -5,6 +5,7 @@ Knows transactions and their outcomes; what an observation changes is `commit`'s
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -47,28 +48,41 @@ class Journal:
         self._carrier = carrier
         self._clock = clock
         self._listeners: list[Listener] = []
+        self._listeners_of: defaultdict[int, list[Listener]] = defaultdict(list)
         self._failing: set[str] = set()
         self._announced: dict[int, int] = {}
         self._doubtful: set[int] = set()
 
-    def listen(self, callback: Listener) -> Callable[[], None]:
+    def listen(
+        self, callback: Listener, *, source_id: int | None = None
+    ) -> Callable[[], None]:
         """Call back on the event loop with committed events, in position order.
 
-        An event may be announced twice after a commit of unknown outcome, never not
-        at all. Call what is returned to hear no more.
+        With those of one source if it is named. An event may be announced twice after
+        a commit of unknown outcome, never not at all. Call what is returned to hear no
+        more.
         """
-        self._listeners.append(callback)
-        return lambda: self._listeners.remove(callback)
+        everybody = self._listeners
+        those = everybody if source_id is None else self._listeners_of[source_id]
+        those.append(callback)
+        return lambda: those.remove(callback)
 
     def announce(self, refs: Sequence[EventRef]) -> None:
         """Tell the listeners of events whose transaction has been committed."""
         if not refs:
             return
+        by_source: defaultdict[int, list[EventRef]] = defaultdict(list)
         for ref in refs:
-            known = self._announced.get(ref.source_id, 0)
-            self._announced[ref.source_id] = max(known, ref.position)
+            by_source[ref.source_id].append(ref)
+        for source_id, theirs in by_source.items():
+            newest = max(ref.position for ref in theirs)
+            known = self._announced.get(source_id, 0)
+            self._announced[source_id] = max(known, newest)
         for listener in tuple(self._listeners):
             listener(refs)
+        for source_id, theirs in by_source.items():
+            for listener in tuple(self._listeners_of[source_id]):
+                listener(theirs)
 
     async def commit(
         self,

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import (
     ARRAY,
     Connection,
+    Integer,
     Row,
     Select,
     Text,
@@ -132,31 +133,42 @@ def backlog(
 def _waiting_types(
     connection: Connection, at: Row[Any], at_most: int
 ) -> Sequence[Row[Any]]:
-    return [] if at.ahead is None else connection.execute(_types(at, at_most)).all()
+    if at.ahead is None:
+        return []
+    values = {
+        "plugin": at.plugin,
+        "source_id": at.source_id,
+        "position": at.position,
+        "at_most": at_most,
+    }
+    return connection.execute(_types, values).all()
 
 
-def _types(at: Row[Any], at_most: int) -> Select[Any]:
+def _above_a_mark() -> Select[Any]:
     """Return the question what lies above a mark and above its lanes' cursors.
 
     Of at most so many events, because a plugin that was away for long has millions.
+    Made once: it is asked for every plugin at every source, again and again.
     """
+    mark_at = bindparam("position", type_=schema.event.c.position.type)
+    at_source = bindparam("source_id", type_=schema.event.c.source_id.type)
     above = schema.event
     theirs = schema.lane
     is_theirs = and_(
-        theirs.c.plugin == at.plugin,
-        theirs.c.source_id == at.source_id,
+        theirs.c.plugin == bindparam("plugin"),
+        theirs.c.source_id == at_source,
         theirs.c.job_key == above.c.job_key,
     )
     waiting = (
         select(above.c.type, above.c.observed_at)
         .select_from(above.outerjoin(theirs, is_theirs))
         .where(
-            above.c.source_id == at.source_id,
-            above.c.position > at.position,
+            above.c.source_id == at_source,
+            above.c.position > mark_at,
             above.c.position > func.coalesce(theirs.c.cursor, 0),
         )
         .order_by(above.c.position)
-        .limit(at_most)
+        .limit(bindparam("at_most", type_=Integer))
         .subquery()
     )
     return select(
@@ -164,3 +176,6 @@ def _types(at: Row[Any], at_most: int) -> Select[Any]:
         func.count().label("number"),
         func.min(waiting.c.observed_at).label("oldest"),
     ).group_by(waiting.c.type)
+
+
+_types = _above_a_mark()
