@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from support.job_rows import job_row, selection
 from support.stores import REALM, T0, Desk, decode_job, metrics, open_desk, raw_job
@@ -18,8 +18,8 @@ from tunewatch.events import CheckpointSelected, CheckpointUnselected
 from tunewatch.glance import JobKind, WindowPart, glance
 from tunewatch.model import Job, JobError, Selection
 from tunewatch.store import schema, windows
+from tunewatch.store.gathered import Gathered, Named
 from tunewatch.store.glances import glances
-from tunewatch.store.overview import job_row as row_of
 
 NOW = int(T0)
 
@@ -85,6 +85,7 @@ async def test_jobs_of_several_sources_are_in_one_order(desk):
 
 
 async def test_what_is_beyond_the_limit_is_told_by_kind(desk):
+    size = windows.PART[desk.store.carrier.dialect]
     looks = [
         desk.look(
             f"j{n}",
@@ -96,16 +97,16 @@ async def test_what_is_beyond_the_limit_is_told_by_kind(desk):
                 method={"type": "dpo"} if n % 2 else None,
             ),
         )
-        for n in range(windows.PART + 12)
+        for n in range(size + 12)
     ]
     await desk.commit(*looks)
     parts = [
         part
         async for part in desk.store.reads.window_parts(
-            finished_within=1.0, limit=windows.PART - 4, now=T0
+            finished_within=1.0, limit=size - 4, now=T0
         )
     ]
-    assert [len(part.jobs) for part in parts] == [windows.PART - 4, 0]
+    assert [len(part.jobs) for part in parts] == [size - 4, 0]
     hidden = parts[-1].hidden
     assert sum(hidden.values()) == 16
     assert hidden[JobKind("research", "running", "gpt-4o", "dpo")] == 5
@@ -113,14 +114,54 @@ async def test_what_is_beyond_the_limit_is_told_by_kind(desk):
 
 
 async def test_many_jobs_come_in_parts(desk):
-    count = 2 * windows.PART + 7
+    size = windows.PART[desk.store.carrier.dialect]
+    count = 2 * size + 7
     await desk.commit(*[desk.look(f"j{n}", raw=raw_job(f"j{n}")) for n in range(count)])
     asked = {"finished_within": 1.0, "now": T0}
     parts = [part async for part in desk.store.reads.window_parts(limit=9999, **asked)]
-    assert [len(part.jobs) for part in parts] == [windows.PART, windows.PART, 7]
+    assert [len(part.jobs) for part in parts] == [size, size, 7]
+    some = [part async for part in desk.store.reads.window_parts(limit=99, **asked)]
+    rows = await desk.store.reads.window(limit=99, **asked)
+    assert [job.id for job in some[0].jobs] == [row.job.id for row in rows]
     hidden = [part async for part in desk.store.reads.window_parts(limit=0, **asked)]
     assert all(part == WindowPart((), part.hidden) for part in hidden)
     assert sum(sum(part.hidden.values()) for part in hidden) == count
+
+
+async def test_a_job_that_goes_while_the_window_is_read_is_left_out(desk):
+    size = windows.PART[desk.store.carrier.dialect]
+    await desk.commit(
+        *[desk.look(f"j{n}", raw=raw_job(f"j{n}")) for n in range(3 * size)]
+    )
+    asked = {"finished_within": 1.0, "now": T0}
+    parts = desk.store.reads.window_parts(limit=2 * size, **asked)
+    assert len((await anext(parts)).jobs) == size
+    # The first of all, which comes last, stays.
+    gone = delete(schema.job).where(schema.job.c.id != "j0")
+    await desk.store.carrier.write(lambda c: c.execute(gone))
+    shown, hidden = [part async for part in parts]
+    # PostgreSQL was asked for the second part before.
+    assert len(shown.jobs) in (0, size)
+    assert sum(hidden.hidden.values()) == 1
+
+
+async def test_an_odd_job_among_others_is_shown_as_it_is_alone(desk):
+    names = [f"j{n}" for n in range(70)]
+    raws = {name: raw_job(name, model=f'gpt {name} äß\u2028😀,"') for name in names}
+    await desk.commit(*[desk.look(name, raw=raws[name]) for name in names])
+    said = {"checkpoint": "none", "metric": 5, "value": "much"}
+    odd = msgspec.structs.replace(selection(), data=said)
+    for name, chosen in {"j7": odd, "j8": selection(0.25)}.items():
+        body = msgspec.json.encode(chosen)
+        statement = update(schema.job).where(schema.job.c.id == name)
+        await desk.store.carrier.write(
+            lambda c, s=statement, b=body: c.execute(s.values(selection=b))
+        )
+    asked = {"finished_within": 1.0, "now": T0, "limit": 69}
+    [shown, _] = [part async for part in desk.store.reads.window_parts(**asked)]
+    assert list(shown.jobs) == [
+        glance(row) for row in await desk.store.reads.window(**asked)
+    ]
 
 
 async def test_a_job_that_ended_before_first_contact_is_not_in_the_totals(desk):
@@ -240,15 +281,26 @@ states = st.builds(
 )
 
 
-@given(jobs, states, selections)
+@given(st.lists(st.tuples(jobs, states, selections), min_size=1, max_size=3))
 def test_what_is_read_fast_is_what_is_read_whole(
-    job: Job, state: JobState, chosen: Selection | None
+    every: list[tuple[Job, JobState, Selection | None]],
 ):
-    encode = msgspec.json.encode
-    bodies = (encode(job), encode(state), None if chosen is None else encode(chosen))
-    stored: Any = (1, "research", 10.0, "openai", *bodies, 3, 7)
-    (fast,) = glances([stored])
-    assert fast == glance(row_of(windows.Stored._make(stored)))
+    views, states, chosen = (
+        msgspec.json.encode(bodies) for bodies in zip(*every, strict=True)
+    )
+    count = len(every)
+    stored = Gathered(
+        keys=range(count),
+        sources=[Named("research", 10.0)] * count,
+        realms=["openai"] * count,
+        revisions=[3] * count,
+        sequences=[7] * count,
+        views=views,
+        states=states,
+        selections=chosen,
+    )
+    whole = {key: glance(row) for key, row in windows.job_rows(stored).items()}
+    assert glances(stored) == whole
 
 
 def test_numbers_at_a_glance_are_finite():

@@ -1,13 +1,13 @@
-"""Decodes a job's row into what is shown of it among thousands.
+"""Decodes what is stored of jobs into what is shown of each among thousands.
 
-By the shapes that are usual, reading no more than is shown; a row of another shape is
-decoded whole. Both ways say the same.
+Many at once, by the shapes that are usual, reading no more than is shown. If one has
+another shape they are decoded one by one, and that one whole. Both ways say the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -16,8 +16,8 @@ from msgspec import Raw, Struct
 from tunewatch.events import CheckpointSelected
 from tunewatch.glance import BestGlance, JobGlance, epochs, glance, text
 from tunewatch.model import Job
+from tunewatch.store.gathered import Gathered, Named
 from tunewatch.store.overview import job_row
-from tunewatch.store.windows import Stored
 
 _Object = dict[str, Any]
 
@@ -87,37 +87,42 @@ class _Selection(Struct, frozen=True, gc=False):
     data: _Chosen
 
 
-_view = msgspec.json.Decoder(_View).decode
-_state = msgspec.json.Decoder(_State).decode
-_selection = msgspec.json.Decoder(_Selection).decode
+_Bodies = tuple[_View, _State, _Selection | None]
+
+_views = msgspec.json.Decoder(list[_View])
+_states = msgspec.json.Decoder(list[_State])
+_selections = msgspec.json.Decoder(list[_Selection | None])
 _objects = msgspec.json.Decoder(_Object | None)
 
 
-def glances(found: Sequence[Any]) -> list[JobGlance]:
-    """Return rows of `windows.rows` at a glance."""
-    try:
-        return [_usual(row) for row in found]
-    except msgspec.ValidationError:
-        return [_glance(row) for row in found]
-
-
-def _glance(found: Any) -> JobGlance:
+def glances(found: Gathered) -> dict[int, JobGlance]:
+    """Return jobs at a glance, by their keys."""
     try:
         return _usual(found)
     except msgspec.ValidationError:
-        return glance(job_row(Stored._make(found)))
+        jobs = [_glance(alone) for alone in found.apart()]
+        return dict(chain.from_iterable(one.items() for one in jobs))
 
 
-def _usual(found: Any) -> JobGlance:
-    # By place: by name each value would cost as much as decoding a small object.
-    _, source, first_contact_at, realm, view, state, chosen, _, sequence = found
-    job, seen = _view(view), _state(state)
+def _usual(found: Gathered) -> dict[int, JobGlance]:
+    bodies = zip(
+        _views.decode(found.views),
+        _states.decode(found.states),
+        _selections.decode(found.selections),
+        strict=True,
+    )
+    jobs = zip(found.sources, found.realms, found.sequences, bodies, strict=True)
+    return {key: _shown(*job) for key, job in zip(found.keys, jobs, strict=True)}
+
+
+def _shown(source: Named, realm: str, sequence: int, bodies: _Bodies) -> JobGlance:
+    job, seen, chosen = bodies
     method, n_epochs = _training(bytes(job.method), bytes(job.hyperparameters))
     ended = job.finished_at
-    is_history = seen.silent or (ended is not None and ended < first_contact_at)
+    is_history = seen.silent or (ended is not None and ended < source.first_contact_at)
     # By place: names would cost more than all of the decoding of the view.
     return JobGlance(
-        source,
+        source.name,
         realm,
         job.id,
         job.status,
@@ -140,7 +145,7 @@ def _usual(found: Any) -> JobGlance:
         seen.step,
         seen.total_steps,
         {key: latest.value for key, latest in seen.latest.items()},
-        _best(chosen),
+        None if chosen is None else _best(chosen),
         not is_history,
         sequence,
     )
@@ -154,13 +159,10 @@ def _training(method: bytes, hyperparameters: bytes) -> tuple[str, float | None]
     return Job(id="", status="", method=said).training_method, epochs(said, own)
 
 
-def _best(chosen: bytes | None) -> BestGlance | None:
-    if not chosen:
+def _best(chosen: _Selection) -> BestGlance | None:
+    if chosen.type != CheckpointSelected.TYPE:
         return None
-    selection = _selection(chosen)
-    if selection.type != CheckpointSelected.TYPE:
-        return None
-    said, checkpoint = selection.data, selection.data.checkpoint
+    said, checkpoint = chosen.data, chosen.data.checkpoint
     return BestGlance(
         checkpoint.id,
         checkpoint.fine_tuned_model_checkpoint,
@@ -169,3 +171,10 @@ def _best(chosen: bytes | None) -> BestGlance | None:
         said.value,
         said.decision,
     )
+
+
+def _glance(found: Gathered) -> dict[int, JobGlance]:
+    try:
+        return _usual(found)
+    except msgspec.ValidationError:
+        return {row.key: glance(job_row(row)) for row in found.stored()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -27,7 +28,7 @@ from tunewatch.store.audit import Audit
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.deliveries import Deliveries
 from tunewatch.store.event_pages import EventPage, EventsWanted, page_of_events
-from tunewatch.store.glances import glances
+from tunewatch.store.in_parts import windowed
 from tunewatch.store.ledger import Backlog, IsWanted
 from tunewatch.store.leftovers import LeftPlugin, LeftSource
 from tunewatch.store.plugin_states import PluginState
@@ -96,17 +97,15 @@ class Reader:
         `finished_within` is seconds before `now`; failed jobs stay at least an hour.
         Only jobs that have all of `metadata`.
         """
-        keys = await self._read(
+        window = partial(
             windows.window,
             now=now,
             finished_within=finished_within,
             source_ids=source_ids,
             metadata=metadata,
         )
-        found: list[JobRow] = []
-        for part in windows.parts(keys[:limit]):
-            found += await self._made(windows.job_rows, windows.rows, part)
-        return found
+        found = await windowed(self._carrier, window)
+        return await found.rows(limit)
 
     async def window_parts(
         self,
@@ -118,7 +117,7 @@ class Reader:
         metadata: Mapping[str, str] | None = None,
     ) -> AsyncIterator[WindowPart]:
         """Yield the same jobs at a glance, and of those beyond the limit the number."""
-        keys = await self._read(
+        window = partial(
             windows.window,
             now=now,
             finished_within=finished_within,
@@ -126,11 +125,9 @@ class Reader:
             metadata=metadata,
             enough=limit,
         )
-        for part in windows.parts(keys[:limit]):
-            yield WindowPart(await self._made(glances, windows.rows, part), {})
-        for part in windows.parts(keys[limit:]):
-            counted = await self._made(windows.kinds, windows.views, part)
-            yield WindowPart((), counted)
+        found = await windowed(self._carrier, window)
+        async for part in found.parts(limit):
+            yield part
 
     async def _made(
         self,

@@ -1,17 +1,18 @@
-"""The jobs of /metrics: who is among them, and what of them, read some at a time.
+"""The jobs of /metrics: who is among them, and what becomes of those that were read.
 
 First their keys, in order; then those that are shown, and only the kinds of the others.
-Plain functions over a connection; writes nothing. What was read is decoded by functions
-of their own, for a thread: reading from PostgreSQL runs on the event loop.
+Who is among them is asked over a connection; what was read by `gathered` is decoded by
+functions of their own, for a thread: reading from PostgreSQL runs on the event loop.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
+from msgspec import Raw, Struct
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -24,53 +25,33 @@ from sqlalchemy import (
 from tunewatch.events import has_metadata
 from tunewatch.model import Job, JobStatus
 from tunewatch.plugin import JobKind, JobRow
+from tunewatch.store.gathered import Counted, Gathered
 from tunewatch.store.overview import job_row
 from tunewatch.store.schema import job
-from tunewatch.store.statements import fetch
 
 FAILED_STAYS = 3600.0
 """s a failed job stays in the window, so that an alert can fire and resolve."""
-PART = 400
-"""Jobs that are read at once: some milliseconds for each step of the work."""
+PART: Mapping[str, int] = {"sqlite": 400, "postgresql": 800}
+"""Jobs that are read at once: some milliseconds for each step of the work.
+
+More on PostgreSQL: a part takes four round trips, and after each the event loop has to
+wait for the interpreter's lock. Still more would take more memory.
+"""
 
 
-class Stored(NamedTuple):
-    """A row of `rows` by name; most readers take it apart by place, which is faster."""
-
-    key: int
-    source: str
-    first_contact_at: float
-    realm: str
-    view: bytes
-    state: bytes
-    selection: bytes | None
-    revision: int
-    sequence: int
-
-
-class _Kind(msgspec.Struct):
+class _Kind(Struct, frozen=True, gc=False):
     """What is counted of a `model.Job`."""
 
     status: str
     model: str | None = None
-    method: dict[str, Any] | None = None
+    method: Raw = Raw()
 
 
-_kinds = msgspec.json.Decoder(_Kind)
+_kinds = msgspec.json.Decoder(list[_Kind])
+_methods = msgspec.json.Decoder(dict[str, Any] | None)
 _numbers = msgspec.json.Decoder(list[int])
 _NEWEST_FIRST = (job.c.ended_at.is_not(None), -job.c.created_at, -job.c.key)
 _ends = [state.value for state in JobStatus if state.is_terminal]
-
-# As text for the driver, and the keys as one value: the layers above would cost as much
-# as reading the jobs.
-_ALL = (
-    "SELECT j.key, s.name, s.first_contact_at, j.realm, j.view, j.state, j.selection,"
-    " j.revision, j.sequence"
-    " FROM job j JOIN source s ON s.id = j.source_id WHERE j.key"
-)
-_COUNTED = (
-    "SELECT s.name, j.view FROM job j JOIN source s ON s.id = j.source_id WHERE j.key"
-)
 
 
 def window(
@@ -142,42 +123,26 @@ def _keys(
     return connection.scalar(select(ordered).where(which)) or []
 
 
-def parts(keys: Sequence[int]) -> Iterator[list[int]]:
-    """Yield keys a part at a time."""
-    for at in range(0, len(keys), PART):
-        yield list(keys[at : at + PART])
+def parts(keys: list[int], size: int) -> list[list[int]]:
+    """Return keys a part at a time."""
+    return [keys[at : at + size] for at in range(0, len(keys), size)]
 
 
-def rows(connection: Connection, keys: list[int]) -> list[Any]:
-    """Read jobs in the order of keys, as `Stored`; one that is gone is left out."""
-    found = {row[0]: row for row in _read(connection, _ALL, keys)}
-    return [found[key] for key in keys if key in found]
+def job_rows(found: Gathered) -> dict[int, JobRow]:
+    """Return jobs by their keys, as plugins see them."""
+    return {stored.key: job_row(stored) for stored in found.stored()}
 
 
-def job_rows(found: Sequence[Any]) -> list[JobRow]:
-    """Return `rows` as plugins see them."""
-    return [job_row(Stored._make(row)) for row in found]
-
-
-def views(connection: Connection, keys: list[int]) -> Sequence[Any]:
-    """Read no more of jobs than what they are counted by."""
-    return _read(connection, _COUNTED, keys)
-
-
-def _read(connection: Connection, question: str, keys: list[int]) -> Sequence[Any]:
-    if connection.dialect.name == "sqlite":
-        listed = msgspec.json.encode(keys).decode()
-        among = "IN (SELECT value FROM json_each(?))"
-        return fetch(connection, f"{question} {among}", [listed])
-    return fetch(connection, f"{question} = ANY ($1::bigint[])", [keys])
-
-
-def kinds(found: Sequence[Any]) -> Counter[JobKind]:
-    """Return how many jobs of each kind there are among views."""
-    return Counter(_kind(name, view) for name, view in found)
-
-
-def _kind(source: str, view: bytes) -> JobKind:
-    said = _kinds.decode(view)
-    one = Job(id="", status=said.status, model=said.model, method=said.method)
-    return JobKind(source, one.status, one.model, one.training_method)
+def kinds(found: Iterable[Counted]) -> Counter[JobKind]:
+    """Return how many jobs of each kind there are."""
+    # Told apart by what was said, so that few are looked at closely.
+    alike = Counter(
+        (source.name, said.status, said.model, bytes(said.method))
+        for some in found
+        for source, said in zip(some.sources, _kinds.decode(some.views), strict=True)
+    )
+    counted: Counter[JobKind] = Counter()
+    for (source, status, model, method), count in alike.items():
+        one = Job(id="", status=status, method=_methods.decode(method or b"null"))
+        counted[JobKind(source, status, model, one.training_method)] += count
+    return counted

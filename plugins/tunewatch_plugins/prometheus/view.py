@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from prometheus_client.exposition import choose_encoder
 
@@ -33,8 +33,10 @@ _EOF = b"# EOF\n"
 _STOPPING = Answer(body=b"it is stopping\n", content_type="text/plain", status=503)
 
 
-class _Unreadable(Exception):
+class _Unreadable(NamedTuple):
     """The state cannot be read: the store's faults are none of the contract's."""
+
+    reason: str
 
 
 class Metrics:
@@ -98,44 +100,51 @@ class Metrics:
     async def _written(self, asked: Wanted, taken: frozenset[str]) -> Body:
         """Return an answer with what is to be shown of jobs."""
         body = self._body(asked, taken)
+        trouble: str | None = None
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self._write_jobs(body, asked)
-        except (_Unreadable, TimeoutError) as fault:
-            # An answer without jobs says more than none.
-            self._trouble_began(str(fault) or "TimeoutError")
-            body, is_readable = self._body(asked, taken), False
-        else:
+                if (fault := await self._write_jobs(body, asked)) is not None:
+                    trouble = fault.reason
+        except TimeoutError:
+            trouble = "TimeoutError"
+        if trouble is None:
             self._trouble_ended()
-            is_readable = True
+        else:
+            # An answer without jobs says more than none.
+            self._trouble_began(trouble)
+            body = self._body(asked, taken)
         told = "1 if the jobs could be read for this very answer, else 0."
-        body.add(*gauge("tunewatch_jobs_readable", told, int(is_readable)))
+        body.add(*gauge("tunewatch_jobs_readable", told, int(trouble is None)))
         return body
 
-    async def _write_jobs(self, body: Body, asked: Wanted) -> None:
-        rendering = await self._in_thread(
-            Rendering,
-            self._settings,
-            self._models,
-            await self._totals(),
-            body,
-            with_exemplars=asked.is_openmetrics,
-        )
+    async def _write_jobs(self, body: Body, asked: Wanted) -> _Unreadable | None:
+        """Write what is to be shown of jobs, or return why that cannot be read."""
         settings = self._settings
         parts = self._context.jobs.window_parts(
             finished_within=settings.window, limit=settings.max_jobs
         )
         async with asyncio.TaskGroup() as tasks:
-            # One part is read while the one before is rendered.
+            # One part is read while the one before is rendered, the first with totals.
             ahead = tasks.create_task(_next(parts), name="metrics.read")
+            totals = await self._totals()
+            if isinstance(totals, _Unreadable):
+                ahead.cancel()
+                return totals
+            rendering = await self._in_thread(
+                Rendering,
+                settings,
+                self._models,
+                totals,
+                body,
+                with_exemplars=asked.is_openmetrics,
+            )
             while isinstance(part := await ahead, WindowPart):
                 ahead = tasks.create_task(_next(parts), name="metrics.read")
                 await self._in_thread(rendering.add, part)
-        if part is not None:
-            raise part
         await self._in_thread(rendering.finish)
+        return part
 
-    async def _totals(self) -> Totals:
+    async def _totals(self) -> Totals | _Unreadable:
         jobs = self._context.jobs
         try:
             return Totals(
@@ -143,8 +152,8 @@ class Metrics:
                 await jobs.counts(),
                 are_known=not self._context.metadata,
             )
-        except Exception as fault:
-            raise _Unreadable(type(fault).__name__) from fault
+        except Exception as fault:  # noqa: BLE001 - see `_Unreadable`
+            return _Unreadable(type(fault).__name__)
 
     def _trouble_began(self, reason: str) -> None:
         if reason != self._trouble:
