@@ -36,6 +36,7 @@ class Bar(NamedTuple):
 
 
 _HERE = "tests/faults/"
+_FULL = f"{_HERE}test_full_database_disk.py"
 _REPLICAS = "tests/replicas/"
 _TURMOIL = f"{_REPLICAS}test_turmoil.py"
 _HUNDRED = f"{_REPLICAS}test_hundred_sources.py"
@@ -93,6 +94,28 @@ FAULTS = (
         (7,),
         "an immediate stop every few seconds, down for up to 3 s; recovered counts "
         "from its answering again; memory may not grow",
+    ),
+    Fault(
+        "the disk of PostgreSQL's tables full",
+        f"{_FULL}::test_a_database_whose_tables_find_no_room_often_costs_nothing",
+        (6,),
+        "for up to 30 s, by a file system of its own; it refuses what takes room, and "
+        "marks what does not: what is stored may go out meanwhile; recovered counts "
+        "from when there is room",
+    ),
+    Fault(
+        "the disk of PostgreSQL's log full",
+        f"{_FULL}::test_a_database_that_panics_for_want_of_room_often_costs_nothing",
+        (6, 7),
+        "the same under the write-ahead log: the server panics, cannot recover, ends, "
+        "and is started again when there is room; recovered counts from there",
+    ),
+    Fault(
+        "PostgreSQL is read-only",
+        f"{_FULL}::test_a_database_that_is_read_only_often_costs_nothing",
+        (6, 45),
+        "for up to 30 s, in the middle of work, as a primary that became a standby; "
+        "it can be read, and `/readyz` says why it is not ready all the same",
     ),
     Fault(
         "kill -9 of the broker",
@@ -270,7 +293,7 @@ BARS = (
     Bar(
         5,
         "EIO on the n-th write or sync",
-        "the record tells how often; of PostgreSQL's disk nothing",
+        "the record tells how often; EIO of PostgreSQL's disk was not tried",
     ),
     Bar(
         6,
