@@ -412,7 +412,7 @@ _INTRODUCTION = """
 # Faults
 
 Written by `make faults`, which runs the long forms, keeps what passed in `faults.json`
-and makes this page of it. A short form of each is in `make test`.
+and makes this page of it. Most have a short form in `make test`.
 
 One scene for all: the simulated API, whose jobs move and end; receivers that remember
 what they acknowledged, and are the oracle; the daemon as a process of its own; and a
