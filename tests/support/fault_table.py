@@ -332,8 +332,8 @@ BARS = (
     Bar(
         28,
         "taken over 20 s after kill -9, handed over 1 s after SIGTERM",
-        "taken over in time, by the record; handed over later under load: 1 s is meant "
-        "for where no call is out, and UNPROVED until `100 sources` have a line",
+        "taken over in time, by the record. 1 s is meant for where no call is out, on "
+        "a machine that does nothing else: UNPROVED by the record",
     ),
     Bar(
         29,
