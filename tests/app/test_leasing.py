@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
+from support.databases import PostgresServer
 from support.watching import until
 from tunewatch.app.leasing import Leasing
 from tunewatch.clock import FastClock
@@ -81,3 +82,35 @@ async def test_at_its_end_a_process_gives_back_what_it_has(replicas):
         for number in (1, 2):
             await get(mine, number)
     assert [row.is_free for row in await two.leases.rows()] == [True, True]
+
+
+async def test_a_store_that_takes_no_writes_is_away_until_it_does_what_it_is_asked(
+    replicas, postgres, postgres_url
+):
+    one, _ = replicas
+    async with keeping(one) as mine:
+        held = await get(mine, 1)
+        with take_no_writes(postgres, postgres_url):
+            await until(lambda: mine.away_reason, what="it cannot be renewed")
+            assert "is read-only" in mine.away_reason
+            await mine.give_back(held)
+            # Nothing is held or wanted: nothing is asked, which tells nothing.
+            beat = mine.beat
+            await until(lambda: mine.beat > beat, what="it goes round once more")
+            assert mine.away_reason is not None
+        await get(mine, 1)
+        assert mine.away_reason is None
+
+
+@contextmanager
+def take_no_writes(postgres: PostgresServer, url: str) -> Iterator[None]:
+    """Let one database be read-only, and nobody have a session from before."""
+    name = url.rpartition("/")[2]
+    setting = f"ALTER DATABASE {name} SET default_transaction_read_only"
+    sessions = f"FROM pg_stat_activity WHERE datname = '{name}'"
+    end = f"SELECT pg_terminate_backend(pid) {sessions}"
+    postgres.run(f"{setting} = on")
+    postgres.run(end)
+    yield
+    postgres.run(f"{setting} = off")
+    postgres.run(end)

@@ -281,6 +281,20 @@ def test_a_password_in_the_url_of_the_store_is_taken_apart(desk):
     assert "canary" not in repr(daemon)
 
 
+@pytest.mark.parametrize("servers", ["one,two", "one:5432,[::1]:5433", "10.0.0.1:1,b"])
+def test_a_state_may_be_on_several_servers(desk, servers):
+    rest = f"{servers}/t?target_session_attrs=read-write"
+    text = SOURCE + f"[daemon]\nstate='postgresql://tw:pw-canary@{rest}'"
+    daemon = desk.load(desk.write(text)).daemon
+    assert daemon.state == f"postgresql://tw@{rest}"
+    assert daemon.password is not None
+
+
+def test_each_of_several_servers_has_a_port_or_none(desk):
+    (found,) = desk.mistakes(SOURCE + "[daemon]\nstate='postgresql://tw@a:1,b:x/t'")
+    assert found.startswith("daemon.state: ")
+
+
 def test_names_that_could_not_be_labels_or_paths_are_refused(desk):
     (found,) = desk.mistakes(SOURCE + "[plugins.'../etc']\nkind='webhook'\n")
     assert found.startswith('plugins."../etc": wanted a name of up to 64 letters')

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import signal
 
+from structlog.testing import capture_logs
+
 from support.dispatching import (
     Recorder,
     desk,
@@ -10,6 +12,7 @@ from support.dispatching import (
     quiet,
     until,
 )
+from tunewatch.dispatch.ledger import Ledger
 from tunewatch.store.records import LeaseLost, StoreUnavailable
 
 
@@ -97,6 +100,35 @@ async def test_nothing_is_acknowledged_that_cannot_be_written_and_all_resumes(
             assert await d.rows("SELECT in_flight FROM mark") == [(b"[]",)]
         assert in_flight != (b"[]",)
         assert len(sink.got) == len({one.event.id for one in sink.got}) == 4000
+
+
+async def test_it_stays_paused_while_only_what_takes_no_room_succeeds(sqlite_url):
+    def count(connection):
+        return connection.exec_driver_sql("SELECT count(*) FROM junk").scalar()
+
+    def stuff(connection):
+        connection.exec_driver_sql("INSERT INTO junk VALUES (zeroblob(4000))")
+
+    async with desk(sqlite_url) as d:
+        ledger = Ledger(
+            d.store.carrier, source="research", clock=d.clock, jitter=lambda: 0.5
+        )
+        free = await _fill_the_disk(d)
+        before = await ledger.read(count)
+        with capture_logs() as logs:
+            async with asyncio.TaskGroup() as tasks:
+                writing = tasks.create_task(ledger.write(lambda _: stuff), name="write")
+                await until(lambda: ledger.paused_reason is not None)
+                assert await ledger.read(count) == before
+                assert "disk is full" in ledger.paused_reason
+                await free()
+                while not writing.done():
+                    d.clock.advance(2.0)
+                    await asyncio.sleep(0.01)
+        assert ledger.paused_reason is None
+        assert await ledger.read(count) == before + 1
+    told = [line["event"] for line in logs]
+    assert told == ["dispatch.paused", "dispatch.resumed"]
 
 
 async def test_a_database_that_goes_away_pauses_and_comes_back(postgres, postgres_url):

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from support.distribution import ROOT
-from support.fault_table import BARS, FAULTS, OTHERS, PAGE, page
+from support.fault_table import BARS, FAULTS, OTHERS, PAGE, RECORD, page
 
 LONG_FORM = re.compile(
     r"^@pytest\.mark\.faults\n(?:@.*\n)*(?:async )?def (test_\w+)\(", re.MULTILINE
 )
 WHOLE_FILE = re.compile(r"^pytestmark = .*pytest\.mark\.faults", re.MULTILINE)
 
+RECORDED = json.loads(RECORD.read_text())
+
 
 def long_forms():
-    for path in sorted((ROOT / "tests/faults").glob("test_*.py")):
-        text = path.read_text()
-        if not WHOLE_FILE.search(text):
-            for name in LONG_FORM.findall(text):
-                yield f"tests/faults/{path.name}::{name}"
+    for directory in ("tests/faults", "tests/replicas"):
+        for path in sorted((ROOT / directory).glob("test_*.py")):
+            text = path.read_text()
+            if not WHOLE_FILE.search(text):
+                for name in LONG_FORM.findall(text):
+                    yield f"{directory}/{path.name}::{name}"
 
 
 def test_the_page_is_as_the_code_writes_it():
@@ -40,8 +44,19 @@ def test_a_test_that_is_named_is_there_and_enters_the_name_of_its_fault(one):
         assert f'"{one.name}"' in text
 
 
+@pytest.mark.parametrize("line", RECORDED, ids=lambda line: line["fault"])
+def test_a_line_of_the_record_tells_of_a_fault_that_is_explained(line):
+    assert line["fault"] in {one.name for one in (*FAULTS, *OTHERS)}
+
+
+@pytest.mark.parametrize("line", RECORDED, ids=lambda line: line["fault"])
+def test_seconds_are_seconds_and_nothing_recovers_in_no_time(line):
+    assert isinstance(line["seconds"], int)
+    assert not line.get("recovered in", "").startswith("0.0 s")
+
+
 def test_every_bar_that_a_fault_answers_is_explained():
     explained = {bar.number for bar in BARS}
     answered = {number for one in (*FAULTS, *OTHERS) for number in one.bars}
-    # Those of deliveries and of replicas have their own places.
+    # Those of deliveries have their own places.
     assert answered - explained <= {16, 18, 19, 20, 21, 25, 31}

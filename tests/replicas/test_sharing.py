@@ -30,9 +30,14 @@ async def test_three_replicas_behind_a_pgbouncer_share_and_roll_and_lose_nothing
             books = await scene.close()
             track_record(
                 "3 replicas, pgbouncer, rolled",
-                **scene.figures(books) | {"runs": len(handed)},
-                seconds=f"{time.monotonic() - began:.0f}; even in {even:.1f},"
-                f" handed over in {max(handed):.2f} at most",
+                **scene.figures(books)
+                | {
+                    "runs": len(handed),
+                    "repeated": scene.receiver.repeats.total(),
+                    "recovered in": f"shared evenly in {even:.1f} s; handed over in"
+                    f" {max(handed):.1f} s at most",
+                },
+                seconds=round(time.monotonic() - began),
             )
             scene.acquit(books)
     assert left == {question: {plain} for question, plain in SESSION.items()}

@@ -26,6 +26,17 @@ IN_FLIGHT = 2 * 8
 """Deliveries of one source that can be out at once."""
 
 
+ENDS = {
+    "killed": "taken over",
+    "frozen": "taken over",
+    "cut off": "taken over",
+    "stopped": "handed over",
+    "pooler back": "all held again",
+    "PostgreSQL back": "all held again",
+}
+"""What happens to a replica or to all, and what is timed from there."""
+
+
 class Turmoil:
     """What goes wrong with a fleet, and how long the others took each time."""
 
@@ -65,7 +76,7 @@ class Turmoil:
 
     async def roll(self, one):
         took = await self.scene.end(one)
-        self.took.setdefault("handed over", []).append(took)
+        self.took.setdefault("stopped", []).append(took)
         await self.scene.begin(one)
 
     async def roll_the_pooler(self, pooler):
@@ -96,9 +107,11 @@ class Turmoil:
         self.took.setdefault(how, []).append(took)
 
     def told(self):
-        return ", ".join(
-            f"{how} {len(took)} times: {max(took):.1f} s at most"
-            for how, took in self.took.items()
+        """Say how long each kind took at most, and how often it was tried."""
+        return "; ".join(
+            f"{end} in {max(took):.1f} s at most ({how}, {times(took)})"
+            for how, end in ENDS.items()
+            if (took := self.took.get(how))
         )
 
     async def any_of(self, *faults):
@@ -120,19 +133,27 @@ class Turmoil:
         track_record(
             fault,
             **scene.figures(books)
-            | {"runs": self.runs, "repeated": scene.receiver.repeats.total()},
-            seconds=f"{time.monotonic() - began:.0f}; {self.told()}",
+            | {
+                "runs": self.runs,
+                "repeated": scene.receiver.repeats.total(),
+                "recovered in": self.told(),
+            },
+            seconds=round(time.monotonic() - began),
         )
         scene.acquit(books)
         late = {
             how: max(took)
             for how, took in self.took.items()
-            if how != "handed over" and max(took) > TAKEN_OVER
+            if ENDS[how] != "handed over" and max(took) > TAKEN_OVER
         }
         assert late == {}
         # Two sinks with eight at once each, of every source there is.
         most = max(scene.receiver.repeats.values(), default=0)
         assert most <= IN_FLIGHT * len(scene.replicas[0].sources)
+
+
+def times(took):
+    return "once" if len(took) == 1 else f"{len(took)} times"
 
 
 @pytest.mark.faults

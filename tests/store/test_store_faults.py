@@ -12,9 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, text
 
 from support.databases import PostgresServer, postgres_server
 from support.stores import Desk, message, open_desk, raw_job, told
+from support.watching import until
+from tunewatch.store.carrier import Carrier
+from tunewatch.store.postgres import CONNECTIONS, postgres_carrier
 from tunewatch.store.reading import open_reader
 from tunewatch.store.records import Committed, StoreUnavailable
 
@@ -98,6 +102,49 @@ async def test_a_database_that_crashes_costs_nothing(own_postgres: PostgresServe
         assert {ref.id for ref in desk.heard} == {event.id for event in events}
         heard = [ref.position for ref in desk.heard]
         assert heard == sorted(heard)
+
+
+async def test_a_primary_that_became_a_standby_is_left_for_the_one_there_is(
+    own_postgres: PostgresServer,
+):
+    with postgres_server() as other:
+        servers = (own_postgres, other)
+        hosts = ",".join(f"127.0.0.1:{one.port}" for one in servers)
+        url = f"postgresql://tunewatch@{hosts}/postgres?target_session_attrs=read-write"
+        async with postgres_carrier(url) as carrier:
+            # Several, all of which stay and can be read.
+            found = [carrier.read(port) for _ in range(CONNECTIONS)]
+            assert set(await in_parallel(found)) == {str(own_postgres.port)}
+            own_postgres.run("ALTER SYSTEM SET default_transaction_read_only = on")
+            own_postgres.run("SELECT pg_reload_conf()")
+            await until(lambda: refused(carrier), what="it takes no writes")
+            found = [carrier.read(port) for _ in range(CONNECTIONS)]
+            assert set(await in_parallel(found)) == {str(other.port)}
+            assert await carrier.write(written) == str(other.port)
+
+
+async def in_parallel(calls):
+    async with asyncio.TaskGroup() as tasks:
+        made = [tasks.create_task(one, name="call") for one in calls]
+    return [one.result() for one in made]
+
+
+def port(connection: Connection) -> object:
+    connection.execute(text("SELECT pg_sleep(0.1)"))
+    return connection.scalar(text("SHOW port"))
+
+
+def written(connection: Connection) -> object:
+    connection.execute(text("CREATE TABLE IF NOT EXISTS note (text text)"))
+    return port(connection)
+
+
+async def refused(carrier: Carrier) -> bool:
+    try:
+        await carrier.write(written)
+    except StoreUnavailable as fault:
+        return "is read-only (SQLSTATE 25006)" in fault.reason
+    return False
 
 
 async def commit_stubbornly(desk: Desk, count: int) -> None:

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support.small_disk import SmallDisk
+
 START = 30.0
 """s for the server to start."""
 
@@ -31,28 +33,49 @@ class PostgresServer:
     directory: Path
     port: int
     addresses: tuple[str, ...] = ("127.0.0.1",)
+    tables_on: SmallDisk | None = None
+    log_on: SmallDisk | None = None  #: the write-ahead log
     process: subprocess.Popen[bytes] | None = None
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
         command = [
-            # It goes with us, however we end.
-            *("setpriv", "--pdeathsig", "QUIT"),
-            *(str(self.binaries / "postgres"), "-D", str(self.directory / "data")),
+            *("postgres", "-D", str(self.data)),
             *("-p", str(self.port), "-k", str(self.directory)),
             *("-h", ",".join(self.addresses), "-N", "100"),
             *("-c", "fsync=on", "-c", "shared_buffers=32MB"),
         ]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, **_user()
+                self._command(*command), stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + START
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise AssertionError((self.directory / "log").read_text())
             time.sleep(0.05)
+
+    @property
+    def data(self) -> Path:
+        """Where it keeps its tables, as it sees it."""
+        directory = self.directory if self.tables_on is None else self.tables_on.under
+        return directory / "data"
+
+    def prepare(self) -> None:
+        """Make the cluster."""
+        places = ["-D", str(self.data)]
+        if self.log_on is not None:
+            places += ["--waldir", str(self.log_on.under / "log"), "--wal-segsize=1"]
+        subprocess.run(
+            self._command(
+                *("initdb", *places, "-U", "tunewatch", "-A", "trust", "-E", "UTF8"),
+                *("--locale=C", "--no-sync"),
+            ),
+            check=True,
+            capture_output=True,
+            cwd=self.directory,
+        )
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT ends sessions in order, SIGQUIT is as good as a crash."""
@@ -88,6 +111,16 @@ class PostgresServer:
         )
         return done.stdout.splitlines()
 
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        """Return what runs one of its programs where its disks are, as who may."""
+        disk = self.tables_on or self.log_on
+        return [
+            *([] if disk is None else disk.entry),
+            # It goes with us, however we end.
+            *("setpriv", *_user(), "--pdeathsig", "QUIT"),
+            *(str(self.binaries / program), *arguments),
+        ]
+
     def _answers(self) -> bool:
         with contextlib.suppress(subprocess.CalledProcessError):
             self.run("SELECT 1")
@@ -96,25 +129,22 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgres_server(*also: str) -> Iterator[PostgresServer]:
-    """Run a PostgreSQL on loopback until the block ends, on these addresses too."""
+def postgres_server(
+    *also: str, tables_on: SmallDisk | None = None, log_on: SmallDisk | None = None
+) -> Iterator[PostgresServer]:
+    """Run a PostgreSQL on loopback until the block ends, on these addresses too.
+
+    What is on no disk of its own is with everything else.
+    """
     directory = Path(tempfile.mkdtemp(prefix="tw-pg-", dir="/tmp"))
     addresses = ("127.0.0.1", *also)
-    server = PostgresServer(_binaries(), directory, free_port(), addresses)
+    server = PostgresServer(
+        _binaries(), directory, free_port(), addresses, tables_on, log_on
+    )
     try:
         if os.geteuid() == 0:
             shutil.chown(directory, "postgres")
-        subprocess.run(
-            [
-                *(str(server.binaries / "initdb"), "-D", str(directory / "data")),
-                *("-U", "tunewatch", "-A", "trust", "-E", "UTF8"),
-                *("--locale=C", "--no-sync"),
-            ],
-            check=True,
-            capture_output=True,
-            cwd=directory,
-            **_user(),
-        )
+        server.prepare()
         server.start()
         yield server
     finally:
@@ -130,11 +160,11 @@ def free_port() -> int:
         return port
 
 
-def _user() -> dict[str, int | list[int]]:
+def _user() -> list[str]:
     if os.geteuid() != 0:
-        return {}
+        return []
     entry = pwd.getpwnam("postgres")
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    return [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
 
 
 def _binaries() -> Path:

@@ -149,17 +149,20 @@ class Scene:
         return [self.receiver.repeats[life] for life in self.ended]
 
     def figures(self, books: Books) -> dict[str, object]:
-        """Return what the table tells."""
+        """Return what the table tells; how long starts took, if any was measured."""
         repeats = self.repeats() or [0]
         lost = len(self.judge.missing())
         aside = f"; {self.set_aside} set aside" if self.set_aside else ""
+        ready: dict[str, object] = {}
+        if self.ready_in:
+            ready["recovered in"] = f"{max(self.ready_in):.1f} s at most"
         return {
             "engine": self.engine,
             "runs": len(self.ended),
             "lost": f"{lost} of {len(books.events) * len(self.names)}",
             "repeated": f"{mean(repeats):.1f} a kill, most {max(repeats)}{aside}",
             "out of order": len(self.receiver.inversions),
-            "recovered in": f"{max(self.ready_in, default=0.0):.1f} s at most",
+            **ready,
         }
 
     def acquit(self, books: Books) -> None:

@@ -36,7 +36,10 @@ class Bar(NamedTuple):
 
 
 _HERE = "tests/faults/"
+_FULL = f"{_HERE}test_full_database_disk.py"
 _REPLICAS = "tests/replicas/"
+_TURMOIL = f"{_REPLICAS}test_turmoil.py"
+_HUNDRED = f"{_REPLICAS}test_hundred_sources.py"
 FAULTS = (
     Fault(
         "kill -9 at random moments",
@@ -93,6 +96,28 @@ FAULTS = (
         "from its answering again; memory may not grow",
     ),
     Fault(
+        "the disk of PostgreSQL's tables full",
+        f"{_FULL}::test_a_database_whose_tables_find_no_room_often_costs_nothing",
+        (6,),
+        "for up to 30 s, by a file system of its own; it refuses what takes room, and "
+        "marks what does not: what is stored may go out meanwhile; recovered counts "
+        "from when there is room",
+    ),
+    Fault(
+        "the disk of PostgreSQL's log full",
+        f"{_FULL}::test_a_database_that_panics_for_want_of_room_often_costs_nothing",
+        (6, 7),
+        "the same under the write-ahead log: the server panics, cannot recover, ends, "
+        "and is started again when there is room; recovered counts from there",
+    ),
+    Fault(
+        "PostgreSQL is read-only",
+        f"{_FULL}::test_a_database_that_is_read_only_often_costs_nothing",
+        (6, 45),
+        "for up to 30 s, in the middle of work, as a primary that became a standby; "
+        "it can be read, and `/readyz` says why it is not ready all the same",
+    ),
+    Fault(
         "kill -9 of the broker",
         f"{_HERE}test_broker_kills.py::test_nothing_is_lost_by_50_kills_of_the_broker",
         (25,),
@@ -138,14 +163,76 @@ FAULTS = (
         "within 5 s and names it, or its source is down, counted, and begins anew",
     ),
     Fault(
+        "a million events wait, in 128 MiB",
+        f"{_HERE}test_memory_limit.py::test_a_million_events_behind_a_dead_endpoint_fit_into_128_mebibytes",
+        (48,),
+        "a control group of that size, 20 jobs that move, one endpoint dead and one "
+        "well, `/metrics` scraped; then the dead one returns",
+    ),
+    Fault(
         "any history of a store",
         f"{_HERE}test_dispatch_model.py::test_no_long_history_loses_renames_or_disorders_anything",
         (18, 19, 20),
         "hypothesis: commits, answers, ends, pauses, redeliveries and forgetting in "
         "any order, on both engines",
     ),
+    Fault(
+        "3 replicas: mixed faults",
+        f"{_TURMOIL}::test_three_replicas_survive_an_hour_of_mixed_faults",
+        (27, 28, 29, 33),
+        "an hour behind pgbouncer, one at a time: frozen past its lease, cut off, "
+        "killed, stopped in order; the pooler or PostgreSQL away for up to 18 s",
+    ),
+    Fault(
+        "3 replicas: SIGSTOP, SIGCONT",
+        f"{_TURMOIL}::test_replicas_that_are_frozen_past_their_lease_do_no_harm_when_they_wake",
+        (27,),
+        "past its lease; it wakes while others have its sources, and writes nothing",
+    ),
+    Fault(
+        "3 replicas: frozen, killed",
+        f"{_TURMOIL}::test_what_is_frozen_or_killed_is_taken_over_and_does_no_harm",
+        (27, 28),
+        "one of each; for who wants to see it in two minutes",
+    ),
+    Fault(
+        "3 replicas: cut off",
+        f"{_TURMOIL}::test_what_is_cut_off_from_the_database_is_taken_over_and_does_no_harm",
+        (29,),
+        "nothing passes between a replica and PostgreSQL, in either direction",
+    ),
+    Fault(
+        "3 replicas: packets dropped",
+        f"{_TURMOIL}::test_what_packets_are_dropped_of_is_taken_over_and_does_no_harm",
+        (29,),
+        "the same by the kernel, in a network of its own: no reset, no answer",
+    ),
+    Fault(
+        "3 replicas: rolled",
+        f"{_TURMOIL}::test_fifty_rolling_restarts_under_load_lose_and_repeat_nothing",
+        (33,),
+        "each stopped in order and started again, one after the other",
+    ),
+    Fault(
+        "3 replicas, pgbouncer, rolled",
+        f"{_REPLICAS}test_sharing.py::test_three_replicas_behind_a_pgbouncer_share_and_roll_and_lose_nothing",
+        (30, 33),
+        "once round; sessions of the pool are as they were before",
+    ),
+    Fault(
+        "100 sources",
+        f"{_HUNDRED}::test_a_hundred_sources_are_handed_over_and_taken_over",
+        (28, 33),
+        "of one replica go to another and back: SIGTERM, then kill -9",
+    ),
+    Fault(
+        "100 sources, to and fro",
+        f"{_HUNDRED}::test_a_hundred_sources_are_handed_over_within_a_second_each_time",
+        (28, 33),
+        "the same ten times",
+    ),
 )
-"""Long forms of `tests/faults`."""
+"""Long forms of `tests/faults` and of `tests/replicas`."""
 
 OTHERS = (
     Fault(
@@ -213,7 +300,7 @@ BARS = (
     Bar(
         5,
         "EIO on the n-th write or sync",
-        "the record tells how often; of PostgreSQL's disk nothing",
+        "the record tells how often; EIO of PostgreSQL's disk was not tried",
     ),
     Bar(
         6,
@@ -235,6 +322,39 @@ BARS = (
         "100 backups under load",
         "UNPROVED in that number: the record tells how often; the daemon itself "
         "goes on on one, of SQLite",
+    ),
+    Bar(
+        27,
+        "200 times frozen past its lease and awake again: writes nothing",
+        "UNPROVED in that number: the record tells how often; what was fenced off is "
+        "not counted apart",
+    ),
+    Bar(
+        28,
+        "taken over 20 s after kill -9, handed over 1 s after SIGTERM",
+        "taken over in time, by the record. 1 s is meant for where no call is out, on "
+        "a machine that does nothing else: UNPROVED by the record",
+    ),
+    Bar(
+        29,
+        "100 times cut off from PostgreSQL",
+        "UNPROVED in that number: the record tells how often; half of all packets "
+        "lost was not tried",
+    ),
+    Bar(
+        30,
+        "the same behind a pooler of transactions",
+        "the record, tests/store/test_pooler.py; not the whole suite",
+    ),
+    Bar(
+        32,
+        "a second daemon on the same file ends at once and does no harm",
+        "tests/faults/test_harm_stays_where_it_is.py",
+    ),
+    Bar(
+        33,
+        "50 rolling restarts of three replicas under load",
+        "UNPROVED in that number: the record tells how often",
     ),
     Bar(
         34,
@@ -279,7 +399,12 @@ BARS = (
         "8 hours of mixed faults without growth",
         "UNPROVED: `make longevity` is an hour that is forty days, without faults",
     ),
-    Bar(48, "128 MiB with a backlog of a million rows", "UNPROVED"),
+    Bar(
+        48,
+        "128 MiB with a backlog of a million rows",
+        "the record: with SQLite, webhooks and /metrics; W&B's helper, which is a "
+        "process of its own, and other plugins need what they need beside that",
+    ),
 )
 """Of the reliability that we measure ourselves by; the others are elsewhere."""
 
@@ -287,7 +412,7 @@ _INTRODUCTION = """
 # Faults
 
 Written by `make faults`, which runs the long forms, keeps what passed in `faults.json`
-and makes this page of it. A short form of each is in `make test`.
+and makes this page of it. Most have a short form in `make test`.
 
 One scene for all: the simulated API, whose jobs move and end; receivers that remember
 what they acknowledged, and are the oracle; the daemon as a process of its own; and a
@@ -305,8 +430,10 @@ _ABOUT_RECORD = """
 Lost: of how many deliveries that were owed. Repeated: what a receiver got again with
 the same id and the same bytes. Set aside: a dead letter because three ends in a row met
 it out and alone, as is meant to be, and sent again by `tunewatch redeliver`. Recovered:
-from the start to readiness, or as it says above. The machine had two cores and other
-work to do, so times are upper bounds.
+from the start to readiness, or as it says above. Replicas: taken over, from the fault
+until others hold every source; handed over, from SIGTERM until then; all held again,
+from when what was away answers. Held: memory that is no copy of a file. The machine had
+two cores and other work to do, so times are upper bounds.
 """
 _ABOUT_POINTS = """
 A launcher wraps one function of the real program from outside; its n-th call is the

@@ -42,6 +42,7 @@ class Program:
     sites: tuple[Path, ...] = ()
     is_cold: bool = False
     module: str = "tunewatch"  #: what is run, if it is cold
+    entry: tuple[str, ...] = ()  #: words before the command line, if it is cold
 
     def __post_init__(self) -> None:
         site = tunewatch_site(self.directory / "site")
@@ -56,7 +57,7 @@ class Program:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line."""
-        return [sys.executable, "-m", self.module, *arguments]
+        return [*self.entry, sys.executable, "-m", self.module, *arguments]
 
     def __call__(self, *arguments: str, **environ: str) -> Ended:
         """Run it to its end."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
+import resource
 import socket
 import ssl
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 from structlog.testing import capture_logs
@@ -75,6 +77,24 @@ CLIENTS = {
 }
 
 
+async def hang_up(server, trust) -> None:
+    """Begin a handshake, wait for what the server says, and go without a word."""
+    _, writer = await half_a_handshake(server, trust)
+    writer.close()
+    await writer.wait_closed()
+
+
+async def half_a_handshake(server, trust):
+    reader, writer = await server.connect()
+    come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust.wrap_bio(come, go, server_hostname="localhost")
+    with suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    writer.write(go.read())
+    assert await reader.read(64 * 1024)
+    return reader, writer
+
+
 async def fail(server, client) -> None:
     """Come with what does not do, until the connection ends."""
     if isinstance(client, ssl.SSLContext):
@@ -120,8 +140,37 @@ async def test_why_it_fails_is_counted_and_said_with_what_to_do(
     assert said["event"] == "tls.handshakes_fail"
     assert said["log_level"] == "warning"
     assert said["reason"] == reason
+    assert said["client"] == "127.0.0.1"
     assert said["advice"] == ADVICE[reason]
     assert CANARY not in str(log)
+
+
+async def test_who_hangs_up_in_the_middle_is_counted(file, papers, shown):
+    trust = trusting(papers, shows=shown["right"])
+    with capture_logs() as log:
+        async with tls_server(file) as server:
+            for _ in range(3):
+                await hang_up(server, trust)
+            await eventually(lambda: server.failed.total() == 3, "all were counted")
+            assert server.failed == {"hung_up": 3}
+    [said] = log
+    assert (said["reason"], said["client"]) == ("hung_up", "127.0.0.1")
+    assert said["advice"] == ADVICE["hung_up"]
+
+
+async def test_who_does_not_go_on_is_counted_and_sent_away(file, papers, shown):
+    trust = trusting(papers, shows=shown["right"])
+    with capture_logs() as log:
+        async with tls_server(file, idle=0.5) as server:
+            reader, writer = await half_a_handshake(server, trust)
+            with suppress(OSError):
+                async with asyncio.timeout(20):
+                    await reader.read()
+            await eventually(lambda: server.failed.total() == 1, "it was counted")
+            assert server.failed == {"timed_out": 1}
+            writer.close()
+    [said] = log
+    assert (said["reason"], said["client"]) == ("timed_out", "127.0.0.1")
 
 
 async def test_it_is_said_once_when_it_begins_and_once_when_it_is_over(
@@ -154,6 +203,10 @@ async def test_who_only_looks_whether_somebody_listens_is_no_trouble(file):
             for _ in range(3):
                 _, writer = await server.connect()
                 writer.close()
+            reader, writer = await server.connect()
+            async with asyncio.timeout(20):
+                assert await reader.read() == b"", "who says nothing is sent away"
+            writer.close()
             await fail(server, CLIENTS["no_tls"])
             await eventually(lambda: server.failed.total() == 1, "one was counted")
     assert server.failed == {"no_tls": 1}
@@ -191,6 +244,45 @@ async def test_a_request_that_comes_together_with_the_end_of_the_handshake_is_an
             assert (await answer(plain)).startswith(b"HTTP/1.1 200")
             passing.cancel()
         writer.close()
+
+
+async def test_who_comes_while_no_file_can_be_opened_is_taken_later(
+    file, papers, shown
+):
+    trust = trusting(papers, shows=shown["right"])
+    with capture_logs() as log:
+        async with tls_server(file) as server:
+
+            def told():
+                return [one["event"] for one in log]
+
+            with socket.create_connection(("127.0.0.1", server.port)) as plain:
+                with no_more_files():
+                    await eventually(told, "it is said")
+                assert told() == ["web.accept.down"]
+                answer = await asyncio.to_thread(ask_by_tls, plain, trust)
+            assert answer.startswith(b"HTTP/1.1 200")
+    assert told() == ["web.accept.down", "web.accept.up"]
+
+
+@contextmanager
+def no_more_files():
+    """Let this process open no file, and take no connection."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def ask_by_tls(plain, trust):
+    plain.settimeout(20)
+    with trust.wrap_socket(plain, server_hostname="localhost") as secure:
+        secure.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return secure.recv(1024)
 
 
 def test_every_reason_is_counted_as_itself():

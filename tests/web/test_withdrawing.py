@@ -9,13 +9,16 @@ import signal
 import ssl
 from contextlib import contextmanager, suppress
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
 from support.certificates import Authority
+from support.operator_api import operator_api
 from support.running import eventually
 from support.tls_server import answer, asked, tls_server
 from support.web_files import tls_of, trusting, write
+from tunewatch.web import TermsFile
 
 pytestmark = pytest.mark.both_loops
 
@@ -75,6 +78,33 @@ async def test_who_is_not_let_in_any_more_is_sent_away_after_what_is_under_way(
             writer.close()
 
 
+async def test_who_follows_the_stream_is_sent_away_at_once_and_comes_back_behind_it(
+    tmp_path, authority, papers, other
+):
+    path = demanding(tmp_path / "web.yml", papers, authority)
+    terms = TermsFile(path)
+    old = trusting(papers, shows=authority.issue("ann", stem="stream-"))
+    new = trusting(papers, shows=other.issue("ann", stem="stream-"))
+    async with operator_api(
+        f"sqlite:///{tmp_path / 'state.db'}", terms=terms, tls=old
+    ) as operator:
+        await operator.filling.job("ftjob-a")
+        async with operator.follow("?after=0") as stream:
+            assert (await stream.event())["data"]["id"] == "ftjob-a"
+            demanding(path, papers, other)
+            for _ in range(2):
+                await terms.look()
+            async with asyncio.timeout(5):  # no heartbeat, and no patience
+                while await stream.block() is not None:
+                    pass
+        trust = aiohttp.TCPConnector(ssl=new)
+        async with aiohttp.ClientSession(connector=trust) as operator.session:
+            await operator.filling.job("ftjob-b")
+            async with operator.follow(Last_Event_ID=stream.last) as again:
+                while (await again.event())["data"]["id"] != "ftjob-b":
+                    pass
+
+
 async def test_a_handshake_under_way_does_not_end_well_by_what_was_withdrawn(
     tmp_path, authority, papers, other
 ):
@@ -124,7 +154,9 @@ def hanging(path):
         signal.signal(signal.SIGIO, before)
 
 
-@pytest.mark.parametrize("which", ["web.yml", "certificate.pem", "authority.pem"])
+@pytest.mark.parametrize(
+    "which", ["web.yml", "certificate.pem", "key.pem", "authority.pem"]
+)
 async def test_a_file_that_hangs_holds_up_nothing_and_is_said(
     tmp_path, authority, which
 ):

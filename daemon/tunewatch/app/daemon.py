@@ -264,6 +264,7 @@ class _Daemon:
             "terms": partial(self._base.terms.keep, self._base.clock),
         }
         parts.leasing.beat = upkeep.requests_beat = self._base.clock.monotonic()
+        self._base.health.leases_away = lambda: parts.leasing.away_reason
         self._base.health.core = {
             "lease": lambda: parts.leasing.beat,
             "requests": lambda: upkeep.requests_beat,

@@ -35,6 +35,8 @@ class DaemonHealth:
     core: Mapping[str, Callable[[], float]] = field(default_factory=dict)
     """When each core loop last made progress, by the monotonic clock."""
     store: StorePresence = field(default_factory=StorePresence)
+    leases_away: Callable[[], str | None] = lambda: None
+    """Why the store neither renews nor lends leases, while it may still be read."""
     web_config: Callable[[], PartState | None] = lambda: None
     is_started: bool = False
     is_stopping: bool = False
@@ -109,6 +111,10 @@ class DaemonHealth:
             for part in (life.poller, life.dispatcher):
                 if part is not None and part.paused_reason is not None:
                     return PartState(state="unavailable", reason=part.paused_reason)
+        # Nobody polls or delivers without a lease, so nobody else would notice.
+        away = self.leases_away()
+        if away is not None and self.lives.are_any():
+            return PartState(state="unavailable", reason=away)
         return PartState(state="up")
 
 

@@ -62,11 +62,13 @@ class Leasing:
     leases: Leases
     clock: Clock
     beat: float = 0.0  #: monotonic, of the last progress
+    away_reason: str | None = None  #: why the store can neither renew nor lend any
     held: dict[int, Held] = field(default_factory=dict)
     _wanted: dict[int, asyncio.Queue[Held]] = field(default_factory=dict)
     _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _progress: dict[int, Callable[[], bool]] = field(default_factory=dict)
     _renewed_at: float = 0.0
+    _away_at: float = 0.0
     _passing: set[int] = field(default_factory=set)  # kept for the next life here
     _kept: dict[int, Held] = field(default_factory=dict)
     _left_until: dict[int, float] = field(default_factory=dict)
@@ -169,20 +171,29 @@ class Leasing:
         raise AssertionError("leases are kept for as long as the process lives")
 
     async def _seek_and_renew(self) -> NoReturn:
-        is_failing = False
         self._renewed_at = self.clock.monotonic()
         while True:
             self._is_wanted.clear()
             try:
                 await self._renew_if_due()
                 every = SEEK_SOON if await self._seek() else SEEK_EVERY
-                is_failing = False
             except StoreUnavailable as fault:
-                if not is_failing:
-                    _log.warning("lease.store_away", reason=fault.reason)
-                is_failing, every = True, SEEK_AGAIN
+                self._is_away(fault.reason)
+                every = SEEK_AGAIN
             self.beat = self.clock.monotonic()
             await sleep_or(self._is_wanted, every, self.clock)
+
+    def _is_away(self, reason: str) -> None:
+        if self.away_reason is None:
+            _log.warning("lease.store_away", reason=reason)
+        self.away_reason = reason
+        self._away_at = self.clock.monotonic()
+
+    def _is_back(self) -> None:
+        """Note that leases are written again: that the store can be read is no sign."""
+        if self.away_reason is not None:
+            _log.info("lease.store_back")
+        self.away_reason = None
 
     async def _renew_if_due(self) -> None:
         if self.clock.monotonic() - self._renewed_at < RENEW_EVERY:
@@ -199,6 +210,7 @@ class Leasing:
         if not mine:
             return
         kept = await self.leases.renew(mine)
+        self._is_back()
         for fence in mine - kept:
             self._lose(fence.source_id, "another replica has it")
 
@@ -211,6 +223,8 @@ class Leasing:
             is_shared = self.leases.are_shared
             most = AT_ONCE if is_shared else ALONE_AT_ONCE
             taken = await self.leases.acquire_free(wanted, most=most)
+            if taken or self._others_renew():
+                self._is_back()
             has_taken = has_taken or bool(taken)
             for fence in taken:
                 await self._lend(fence)
@@ -220,6 +234,10 @@ class Leasing:
                 YIELDS * len(self.held) if is_shared else ALONE_AGAIN
             )
         return has_taken and self.leases.are_shared
+
+    def _others_renew(self) -> bool:
+        """Whether leases that are not free must have been renewed since it was away."""
+        return self.clock.monotonic() - self._away_at > self.leases.ttl
 
     async def _lend(self, fence: Fence) -> None:
         queue = self._wanted.pop(fence.source_id, None)

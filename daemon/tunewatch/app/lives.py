@@ -119,6 +119,10 @@ class Lives:
         running = self._running.get(name)
         return running is not None and not running.is_orphan
 
+    def are_any(self) -> bool:
+        """Whether any was begun and not ended, also one that cannot live now."""
+        return bool(self._running)
+
     def _begin(
         self,
         tasks: asyncio.TaskGroup,

@@ -54,12 +54,13 @@ def parse_address(value: object) -> Address:
 def split_state(url: str) -> tuple[str, str | None]:
     """Return the store's URL without its password, and the password.
 
-    Raises Wanted for anything but sqlite:///path and postgresql://user@host/database.
+    Raises Wanted for anything but sqlite:///path and postgresql://user@host/database,
+    where several servers may be named instead of one: one:5432,two:5432.
     """
     try:
         parts = urlsplit(url)
         password = parts.password
-        host, port = parts.hostname or "", parts.port
+        servers = ",".join(map(_server, parts.netloc.rpartition("@")[2].split(",")))
     except ValueError:
         raise Wanted(_WANTED_STATE) from None
     if parts.scheme == "sqlite":
@@ -69,12 +70,19 @@ def split_state(url: str) -> tuple[str, str | None]:
     if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
         raise Wanted(_WANTED_STATE)
     user = f"{parts.username}@" if parts.username else ""
-    host = f"[{host}]" if ":" in host else host
-    netloc = user + host + (f":{port}" if port is not None else "")
+    netloc = user + servers
     plain = urlunsplit(("postgresql", netloc, parts.path, parts.query, ""))
     if not netloc:  # a socket: urlunsplit would drop the slashes
         plain = f"postgresql://{parts.path}" + (f"?{parts.query}" * bool(parts.query))
     return plain, unquote(password) if password else None
+
+
+def _server(text: str) -> str:
+    """Return one server of an address as we write it. Raises ValueError."""
+    parts = urlsplit(f"//{text}")
+    host, port = parts.hostname or "", parts.port
+    host = f"[{host}]" if ":" in host else host
+    return host if port is None else f"{host}:{port}"
 
 
 _WANTED_STATE = "sqlite:////path/of/state.db or postgresql://user@host/database"

@@ -6,7 +6,7 @@ not be written, and nothing goes out meanwhile. Knows no lane and no plugin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import structlog
@@ -39,6 +39,7 @@ class Ledger:
         self.until: float | None = None
         self.paused_reason: str | None = None
         self.doubts = 0  #: writes whose outcome was unknown for a while
+        self._waiting = 0  # how many wait
         self._carrier = carrier
         self._source = source
         self._clock = clock
@@ -57,32 +58,40 @@ class Ledger:
         committed. Raises LeaseLost, StoreBroken, StoreUnusable; StoreUnavailable only
         when time is up.
         """
-        pause, again = FIRST_PAUSE, False
-        while True:
+
+        async def once(again: bool) -> T:
             try:
-                done = await self._carrier.write(
+                return await self._carrier.write(
                     attempt(again), committed=committed, beside=beside
                 )
-            except StoreUnavailable as fault:
+            except StoreUnavailable:
                 self.doubts += 1
-                await self._hold(fault, pause)
-                pause, again = min(pause * 2, LONGEST_PAUSE), True
-            else:
-                self._go_on()
-                return done
+                raise
+
+        return await self._patiently(once)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Read, as often as it takes. Raises as `write` does."""
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                found = await self._carrier.read(fn)
-            except StoreUnavailable as fault:
-                await self._hold(fault, pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-            else:
-                self._go_on()
-                return found
+        return await self._patiently(lambda _again: self._carrier.read(fn))
+
+    async def _patiently(self, once: Callable[[bool], Awaitable[T]]) -> T:
+        pause, tries = FIRST_PAUSE, 0
+        try:
+            while True:
+                try:
+                    done = await once(tries > 0)
+                    break
+                except StoreUnavailable as fault:
+                    tries += 1
+                    self._waiting += tries == 1
+                    await self._hold(fault, pause)
+                    pause = min(pause * 2, LONGEST_PAUSE)
+        finally:
+            self._waiting -= tries > 0
+        # A full disk is read, and takes what is small: others wait on.
+        if not self._waiting:
+            self._go_on()
+        return done
 
     async def _hold(self, fault: StoreUnavailable, pause: float) -> None:
         if self.paused_reason is None:

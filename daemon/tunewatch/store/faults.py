@@ -26,6 +26,8 @@ from tunewatch.store.records import (
 _SHARED_MEMORY = frozenset({4618, 4874, 5130, 5386, 6154})
 """SQLITE_IOERR_SHM…: the index of the write-ahead log found no room or no access."""
 
+_READ_ONLY = "25006"
+
 
 class DriverError(Exception):
     """What a driver said, cut down to its code."""
@@ -48,6 +50,12 @@ def translated(error: Exception, where: str) -> Exception:
     if isinstance(error, StatementError):
         return _bare(error)
     return _unchained(error)
+
+
+def is_read_only(error: Exception) -> bool:
+    """Whether a server takes no writes: it may be a standby from now on."""
+    orig = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(orig, "sqlstate", None) == _READ_ONLY
 
 
 def _fault(error: BaseException | None, where: str) -> StoreFault | None:
@@ -110,6 +118,12 @@ def _of_postgres(state: str, where: str) -> StoreFault | None:
             return StoreAway(f"lost the connection to {where} (SQLSTATE {state})")
         case "25" if state in {"25P03", "25P04"}:
             return StoreAway(f"{where} ended a slow transaction (SQLSTATE {state})")
+        case "25" if state == _READ_ONLY:
+            return StoreAway(
+                f"{where} is read-only (SQLSTATE {state}): it may be a standby by now. "
+                "Name all servers in daemon.state with "
+                "?target_session_attrs=read-write, and the primary is found again"
+            )
         case "53" if state == "53100":
             return StoreUnavailable(f"the disk of {where} is full")
         case "28" | "3D":

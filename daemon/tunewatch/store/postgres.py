@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tunewatch.store.carrier import Grouping, StoreAway, Transaction, run_all
-from tunewatch.store.faults import translated
+from tunewatch.store.faults import is_read_only, translated
 from tunewatch.store.silence import APPLICATION
 from tunewatch.store.statements import execute
 
@@ -63,6 +63,7 @@ class PostgresCarrier:
         self._where, self._engine = _engine(url, password)
         self._grouping = Grouping(self._attempt)
         self._beside = Grouping(self._attempt)
+        self._primaries = 1  # how many there were, as far as we know
 
     async def write(
         self,
@@ -101,7 +102,8 @@ class PostgresCarrier:
                 connection, _ = await self._begun(begin)
                 try:
                     results = await connection.run_sync(_run, fns)
-                except Exception:
+                except Exception as error:
+                    self._primaries += is_read_only(error)
                     await _roll_back(connection)
                     raise
                 except BaseException:
@@ -120,7 +122,7 @@ class PostgresCarrier:
         Connections that died in the pool are replaced: nothing was done on them yet.
         """
         for _ in range(CONNECTIONS):
-            connection = await self._engine.connect()
+            connection = await self._connected()
             try:
                 tag = await connection.run_sync(execute, begin)
             except _REFUSED:
@@ -136,6 +138,18 @@ class PostgresCarrier:
             else:
                 return connection, tag
         raise StoreAway(f"lost the connection to {self._where}")
+
+    async def _connected(self) -> AsyncConnection:
+        """Return a connection, made since the last server refused to write.
+
+        One to a standby would go on to answer, with what may be of yesterday.
+        """
+        while True:
+            connection = await self._engine.connect()
+            primary = connection.info.setdefault("primary", self._primaries)
+            if primary == self._primaries:
+                return connection
+            await _throw_away(connection)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -31,6 +31,8 @@ Handshake: TypeAlias = Literal[
     "plain_http",
     "no_tls",
     "nothing_in_common",
+    "hung_up",
+    "timed_out",
     "other",
 ]
 """Why TLS was not agreed upon with a client: see `web.handshakes`."""

@@ -1,7 +1,7 @@
 """Handshakes of TLS that failed: counted by reason, said when they begin and end.
 
-Whoever hangs up without a word is no trouble: probes do.
-Nothing that a client sent gets into the log, only what OpenSSL calls it.
+Nothing that a client sent gets into the log, only its address and what OpenSSL calls
+what is the matter.
 """
 
 from __future__ import annotations
@@ -43,6 +43,13 @@ ADVICE: dict[Handshake, str] = {
         "the client has no version, suite or curve in common with min_version, "
         "max_version, cipher_suites and curve_preferences"
     ),
+    "hung_up": (
+        "the client began and hung up: it may not trust the certificate in cert_file "
+        "without saying so, or only look what is here"
+    ),
+    "timed_out": (
+        "the client began and did not go on: look at it, and at what is between"
+    ),
     "other": "TLS was not agreed upon",
 }
 """What is the matter, and what to do about it."""
@@ -77,17 +84,21 @@ _REASONS: dict[str, Handshake] = {
 _log = structlog.get_logger(__name__)
 
 
-def reason_of(error: ssl.SSLError) -> Handshake:
+def reason_of(error: OSError) -> Handshake:
     """Return why a handshake failed."""
     match error:
+        case ConnectionAbortedError():  # by the event loop
+            return "timed_out"
         case ssl.SSLCertVerificationError(verify_code=code):
             return "certificate_expired" if code in _CLOCK else "certificate_refused"
         case ssl.SSLError(reason=str(name)) if name in _REASONS:
             return _REASONS[name]
         case ssl.SSLError(reason=str(name)) if "_ALERT_" in name:
             return "refused_by_client"
-        case _:
+        case ssl.SSLError() if not isinstance(error, ssl.SSLEOFError):
             return "other"
+        case _:
+            return "hung_up"
 
 
 @dataclass(slots=True)
@@ -96,6 +107,7 @@ class _Trouble:
 
     began: float
     last: float
+    client: str  #: the last one's address
     count: int = 1
 
 
@@ -114,14 +126,10 @@ class Handshakes:
         self._troubles: dict[Handshake, _Trouble] = {}
         self._timers: dict[Handshake, asyncio.TimerHandle] = {}
         self._withdrawn: WeakSet[ssl.SSLContext] = WeakSet()
-        self._watched = _watched(self._note, self._agreed)
+        self._watched = _watched(self._agreed)
 
     def watch(self, context: ssl.SSLContext | None) -> None:
-        """Hear of the handshakes by a context.
-
-        The event loops keep to themselves why one fails, each in its own way; what they
-        both ask for it is the context.
-        """
+        """Have a word in the handshakes by a context, for when it is withdrawn."""
         if context is not None:
             context.sslobject_class = self._watched
 
@@ -134,18 +142,26 @@ class Handshakes:
         if context in self._withdrawn:
             raise ssl.SSLError("what was asked of clients is another thing now")
 
-    def _note(self, error: ssl.SSLError) -> None:
+    def note(self, error: OSError, client: str, context: ssl.SSLContext) -> None:
+        """Hear that one with a client at some address ended by an error."""
+        if context in self._withdrawn:
+            return
         reason = reason_of(error)
         self._failed(reason)
         now = asyncio.get_running_loop().time()
         trouble = self._troubles.get(reason)
         if trouble is not None:
-            trouble.last, trouble.count = now, trouble.count + 1
+            trouble.last, trouble.client = now, client
+            trouble.count += 1
             return
-        self._troubles[reason] = _Trouble(now, now)
-        found = in_words(error)
-        advice = ADVICE[reason]
-        _log.warning("tls.handshakes_fail", reason=reason, found=found, advice=advice)
+        self._troubles[reason] = _Trouble(now, now, client)
+        _log.warning(
+            "tls.handshakes_fail",
+            reason=reason,
+            client=client,
+            found=_found(error),
+            advice=ADVICE[reason],
+        )
         self._look_at(reason, now + self._quiet)
 
     def close(self) -> None:
@@ -169,25 +185,29 @@ class Handshakes:
         _log.info(
             "tls.handshakes_fail_no_more",
             reason=reason,
+            client=trouble.client,
             failed=trouble.count,
             seconds=round(trouble.last - trouble.began, 3),
         )
 
 
-def _watched(
-    failed: Callable[[ssl.SSLError], None], agreed: Callable[[ssl.SSLContext], None]
-) -> type[ssl.SSLObject]:
-    """Return what makes handshakes and tells what became of them."""
+def _found(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return in_words(error)
+    if isinstance(error, ConnectionAbortedError):
+        return "it took too long"
+    return "the connection ended"
+
+
+def _watched(agreed: Callable[[ssl.SSLContext], None]) -> type[ssl.SSLObject]:
+    """Return what makes handshakes, and asks `agreed` before one ends well.
+
+    Both event loops ask the context for it, and neither ends one that it is told to.
+    """
 
     class Watched(ssl.SSLObject):
         def do_handshake(self) -> None:
-            try:
-                super().do_handshake()
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                raise  # it goes on
-            except ssl.SSLError as error:
-                failed(error)
-                raise
+            super().do_handshake()
             agreed(self.context)
 
     return Watched

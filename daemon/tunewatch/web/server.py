@@ -95,7 +95,7 @@ async def serving(
         if hooks is not None:
             app.router.add_route("*", PATH, hook_handler(hooks, slowest=slowest))
         app.router.add_route("*", "/{path:.*}", _views(views, slowest))
-        terms.adopt = _adopting(listener, terms, slowest=slowest)
+        terms.adopt = _adopting(listener, terms, api, slowest=slowest)
         async with (
             going_on("web.listener", listener.keep()),
             _listening(app, listener, address, terms, idle=idle) as bound,
@@ -167,7 +167,7 @@ async def _bound(
 
 
 def _adopting(
-    listener: Listener, terms: TermsFile, *, slowest: float
+    listener: Listener, terms: TermsFile, api: Api | None, *, slowest: float
 ) -> Callable[[Terms], Awaitable[None]]:
     """Return what lets other terms count."""
 
@@ -176,6 +176,8 @@ def _adopting(
         await listener.exchange(now.context)
         if are_others_let_in(before, now):
             ended = listener.send_away(before.context, within=slowest)
+            if api is not None:
+                api.dismiss()
             structlog.get_logger().info("web_config.sent_away", connections=ended)
 
     return adopt

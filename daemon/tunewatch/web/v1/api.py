@@ -64,6 +64,11 @@ class Api:
             self._route(app, ROOT + action.path, {"POST": self._act(action)})
         app.on_shutdown.append(self._end)
 
+    def dismiss(self) -> None:
+        """Let those go who follow the stream now."""
+        if self.backing is not None:
+            self.backing.tail.dismiss()
+
     def _route(
         self, app: web.Application, path: str, handlers: dict[str, Handler]
     ) -> None:

@@ -25,7 +25,7 @@ from tunewatch.web.problems import problem
 from tunewatch.web.v1.answering import as_problem
 from tunewatch.web.v1.conditional import takes
 from tunewatch.web.v1.parameters import parameters
-from tunewatch.web.v1.tail import Tail, Told
+from tunewatch.web.v1.tail import Follower, Tail, Told
 
 CONTENT_TYPE = "text/event-stream"
 HEARTBEAT = 15.0
@@ -58,7 +58,7 @@ class Stream:
     async def respond(
         self, request: web.Request, reading: Stored, tail: Tail
     ) -> web.StreamResponse:
-        """Send events until the reader goes, or the server stops."""
+        """Send events until the reader goes or has to go, or the server stops."""
         if not takes(request, CONTENT_TYPE):
             return problem(
                 406, f"wanted to answer {CONTENT_TYPE}, which Accept refuses"
@@ -74,8 +74,8 @@ class Stream:
                 f"wanted at most {self.most} readers of the stream; found as many",
                 headers={"Retry-After": "10"},
             )
-        with tail:
-            return await self._respond(request, asked, wants, reading, tail)
+        with tail as follower:
+            return await self._respond(request, asked, wants, reading, follower)
 
     async def _respond(
         self,
@@ -83,7 +83,7 @@ class Stream:
         asked: StreamAsked,
         wants: Callable[[Told], bool],
         reading: Stored,
-        tail: Tail,
+        follower: Follower,
     ) -> web.StreamResponse:
         last = request.headers.get("Last-Event-ID") or asked.after
         try:
@@ -96,7 +96,7 @@ class Stream:
         if request.method == "HEAD":
             return response
         try:
-            await self._follow(_Reader(response, self.slow), start, wants, tail)
+            await self._follow(_Reader(response, self.slow), start, wants, follower)
         except TimeoutError:
             _log.info("stream.slow_reader", remote=request.remote)
             if request.transport is not None:
@@ -106,14 +106,18 @@ class Stream:
         return response
 
     async def _follow(
-        self, reader: _Reader, start: _Start, wants: Callable[[Told], bool], tail: Tail
+        self,
+        reader: _Reader,
+        start: _Start,
+        wants: Callable[[Told], bool],
+        follower: Follower,
     ) -> None:
         await reader.send(f"retry: {BACK_IN * 1000}\n{start.text}".encode())
         position, cursor, told = start.position, start.cursor, start.cursor
         loop = asyncio.get_running_loop()
         quiet_until = loop.time() + self.heartbeat
-        while not tail.is_over:
-            found = await tail.after(position)
+        while not follower.has_to_go:
+            found = await follower.after(position)
             for one in found:
                 position, cursor = (
                     one.position,
@@ -129,7 +133,7 @@ class Stream:
                 await reader.send(f": all is well\n{moved}\n".encode())
                 told, quiet_until = cursor, loop.time() + self.heartbeat
             if not found:
-                await _growth(tail, position, quiet_until)
+                await _growth(follower, position, quiet_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +208,9 @@ def _event(cursor: str, body: bytes) -> bytes:
     return b"id: %b\ndata: %b\n\n" % (cursor.encode(), body)
 
 
-async def _growth(tail: Tail, position: int, until: float) -> None:
+async def _growth(follower: Follower, position: int, until: float) -> None:
     try:
         async with asyncio.timeout_at(until):
-            await tail.growth(position)
+            await follower.growth(position)
     except TimeoutError:
         pass

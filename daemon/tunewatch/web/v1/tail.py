@@ -11,6 +11,7 @@ import asyncio
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, Protocol
 
 import msgspec
@@ -90,22 +91,32 @@ class Tail:
         self._wake = asyncio.Event()
         self._grown = asyncio.Event()
         self._is_away = False
-        self.is_over = False
+        self._is_over = False
+        self._era = 0  # rises whenever those who follow have to go
 
     def woken(self, *_committed: object) -> None:
         """Look at once: something was committed here."""
         self._wake.set()
 
     def end(self) -> None:
-        """Let every follower go: the server stops."""
-        self.is_over = True
+        """Let every follower go, and who comes later, too: the server stops."""
+        self._is_over = True
         self._grown.set()
 
-    def __enter__(self) -> Tail:
+    def dismiss(self) -> None:
+        """Let every follower there is go: it might not be let in any more."""
+        self._era += 1
+        self._grown.set()
+
+    def has_ended(self, era: int) -> bool:
+        """Whether who began to follow in an era has to go."""
+        return self._is_over or self._era != era
+
+    def __enter__(self) -> Follower:
         """Begin to follow."""
         self._followers += 1
         self._wake.set()
-        return self
+        return Follower(self, self._era)
 
     def __exit__(self, *_exc: object) -> None:
         """Follow no more."""
@@ -129,9 +140,9 @@ class Tail:
             return [self._kept[at] for at in range(first, last)]
         return _told(await self._log.events(after=position, limit=BEHIND))
 
-    async def growth(self, position: int) -> None:
-        """Return when there may be events above a position, or all is over."""
-        while self._newest <= position and not self.is_over:
+    async def growth(self, position: int, era: int) -> None:
+        """Return when there may be events above a position, or that era has ended."""
+        while self._newest <= position and not self.has_ended(era):
             self._grown.clear()
             await self._grown.wait()
 
@@ -193,6 +204,27 @@ class Tail:
         if self._is_away:
             _log.info("stream.store_back")
         self._is_away = False
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """One who follows, until it goes or has to."""
+
+    tail: Tail
+    era: int
+
+    @property
+    def has_to_go(self) -> bool:
+        """Whether it was dismissed, or the server stops."""
+        return self.tail.has_ended(self.era)
+
+    async def after(self, position: int) -> Sequence[Told]:
+        """See `Tail.after`."""
+        return await self.tail.after(position)
+
+    async def growth(self, position: int) -> None:
+        """Return when there may be events above a position, or it has to go."""
+        await self.tail.growth(position, self.era)
 
 
 def _told(found: Sequence[StoredEvent]) -> list[Told]:

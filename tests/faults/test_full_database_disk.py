@@ -1,0 +1,275 @@
+"""PostgreSQL takes no writes: what is owed is kept, nothing ends, and it says why.
+
+Its tables may find no room, and a statement is refused; its write-ahead log may, and
+the server panics, cannot recover, and is started again by whoever looks after it; or it
+is read-only from one moment to the next, as a primary is that became a standby.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from functools import partial
+
+import aiohttp
+import pytest
+
+from support.databases import postgres_server
+from support.fault_scene import fault_scene
+from support.small_disk import small_disk
+from support.stores import make_tables
+from support.track_record import rounds
+from support.watching import until
+from support.winding_up import wind_up
+
+SINKS = 4
+AT_ONCE = 8
+"""Deliveries of one sink that can be out."""
+RESUMED = 10.0
+"""s after the database takes writes again."""
+ROOM = 96
+"""MiB: about twice what an empty cluster takes."""
+
+
+class FullTables:
+    """What a statement adds to a table finds no room."""
+
+    name = "the disk of PostgreSQL's tables full"
+    reason = "is full"
+    bouts = 4
+    """How often it may begin at most: a table that has room left takes some more."""
+    is_total = False  #: nothing is written, so nothing can be sent
+
+    def __init__(self, server, disk):
+        self.server, self.disk = server, disk
+
+    @classmethod
+    @contextmanager
+    def set_up(cls):
+        with (
+            small_disk(mebibytes=ROOM) as disk,
+            postgres_server(tables_on=disk) as server,
+        ):
+            yield cls(server, disk)
+
+    def strike(self):
+        """Begin, or go on: what somebody else gave back is taken, too."""
+        self.disk.fill()
+
+    def end(self):
+        self.disk.free()
+
+
+class FullLog(FullTables):
+    """The write-ahead log finds no room: the server ends, and is started again."""
+
+    name = "the disk of PostgreSQL's log full"
+    reason = "PostgreSQL at"  # what it says is not of its disk: it says nothing more
+    bouts = 1
+    is_total = True
+
+    @classmethod
+    @contextmanager
+    def set_up(cls):
+        with (
+            small_disk(mebibytes=ROOM) as disk,
+            postgres_server(log_on=disk) as server,
+        ):
+            yield cls(server, disk)
+
+    def strike(self):
+        self.disk.fill()
+        if self.server.process.poll() is None:
+            # Others use the server, too: what it has in reserve is soon used up.
+            with suppress(subprocess.CalledProcessError):
+                text = "SELECT pg_logical_emit_message(false, 'x', repeat('x', 500000))"
+                self.server.run(text)
+
+    def end(self):
+        self.disk.free()
+        with suppress(subprocess.TimeoutExpired):
+            self.server.process.wait(timeout=1)
+        if self.server.process.poll() is not None:
+            self.server.start()
+
+
+class ReadOnly:
+    """Connections stay, and nothing is written by any."""
+
+    name = "PostgreSQL is read-only"
+    reason = "read-only"
+    bouts = 1
+    is_total = True
+
+    def __init__(self, server):
+        self.server = server
+
+    @classmethod
+    @contextmanager
+    def set_up(cls):
+        with postgres_server() as server:
+            yield cls(server)
+
+    def strike(self):
+        self._set("on")
+
+    def end(self):
+        self._set("off")
+
+    def _set(self, value):
+        self.server.run(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+        self.server.run("SELECT pg_reload_conf()")
+
+
+async def asked(scene, path):
+    url = f"http://127.0.0.1:{scene.daemon.port}{path}"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, await answer.text()
+
+
+async def stands(scene):
+    """Return whether it is ready, whether the store takes what it is given, and why."""
+    status, text = await asked(scene, "/readyz")
+    _, metrics = await asked(scene, "/metrics")
+    [up] = [one for one in metrics.splitlines() if one.startswith("tunewatch_state_up")]
+    return status, float(up.split()[1]), " ".join(json.loads(text)["reasons"])
+
+
+def is_away(told, reason):
+    status, up, reasons = told
+    return (status, up) == (503, 0.0) and reason in reasons
+
+
+def said(scene, event):
+    lines = scene.daemon.log.read_text().splitlines()
+    found = (json.loads(line) for line in lines if line.startswith("{"))
+    return [line for line in found if line["event"] == event]
+
+
+@pytest.fixture
+def takes_no_writes(tmp_path, chance, track_record):
+    """Lend the whole of it: some faults in turn, so often, each so long at most."""
+    return partial(strikes, tmp_path, chance, track_record)
+
+
+async def strikes(tmp_path, chance, track_record, fault, *also, times, longest):
+    began, resumed, most = time.monotonic(), [], 0
+    with fault.set_up() as trouble:
+        troubles = [trouble, *(one(trouble.server) for one in also)]
+        url = trouble.server.create()
+        await make_tables(url)
+        async with fault_scene(
+            tmp_path, url, trouble.server, chance, sinks=SINKS, at_once=4
+        ) as scene:
+            await scene.start()
+            process = scene.daemon.process
+            for one in troubles * times:
+                await scene.at_work()
+                await asyncio.sleep(chance.uniform(0.0, 0.5))
+                try:
+                    await goes_on_for(one, scene, chance.uniform(1.0, longest))
+                finally:
+                    one.end()
+                resumed.append(await is_back(scene))
+                most += one.bouts
+                for pair in PAIRS:
+                    starts, ends = (len(said(scene, event)) for event in pair)
+                    assert ends <= starts <= most, pair
+            if times > 1:
+                await scene.play_out()
+            assert process.returncode is None
+            books = await wind_up(scene)
+            assert said(scene, "loop.died") + said(scene, "plugin.defect") == []
+            repeats = scene.receiver.repeats
+            track_record(
+                fault.name,
+                **scene.figures(books)
+                | {
+                    "runs": times,
+                    "repeated": repeats.total(),
+                    "recovered in": f"{max(resumed):.1f} s at most",
+                },
+                seconds=round(time.monotonic() - began),
+            )
+            scene.acquit(books)
+    assert max(repeats.values(), default=0) <= SINKS * AT_ONCE
+    assert max(resumed) <= RESUMED
+
+
+PAIRS = (
+    ("store.away", "store.back"),
+    ("lease.store_away", "lease.store_back"),
+    ("poll.waits_for_store", "poll.store_is_back"),
+    ("dispatch.paused", "dispatch.resumed"),
+)
+"""What is said when it starts, and at most once for that when it ends: what waits in
+a source whose lease ends meanwhile is begun anew."""
+
+
+async def goes_on_for(trouble, scene, seconds):
+    """Let nothing be written for a while: it must say so, and send nothing."""
+
+    async def is_told():
+        trouble.strike()
+        return is_away(await stands(scene), trouble.reason)
+
+    await until(is_told, within=30, every=0.1, what="it says that nothing is written")
+    # What was acknowledged and cannot be written comes again if its lease ends.
+    scene.receiver.life += 1
+    before, end = scene.receiver.arrivals, time.monotonic() + seconds
+    while time.monotonic() < end:
+        await asyncio.sleep(0.5)
+        trouble.strike()
+        told = await stands(scene)
+        assert is_away(told, trouble.reason), told
+        assert (await asked(scene, "/livez"))[0] == 200
+    if trouble.is_total:
+        # What was on its way when it began.
+        assert scene.receiver.arrivals - before <= SINKS * AT_ONCE
+
+
+async def is_back(scene):
+    began, before = time.monotonic(), scene.receiver.arrivals
+
+    async def is_ready():
+        status, _ = await asked(scene, "/readyz")
+        return status == 200 and scene.receiver.arrivals > before
+
+    await until(is_ready, within=60, every=0.05, what="it goes on")
+    return time.monotonic() - began
+
+
+@pytest.mark.timeout(120)
+async def test_a_database_that_takes_no_writes_pauses_everything_and_costs_nothing(
+    takes_no_writes,
+):
+    await takes_no_writes(FullTables, ReadOnly, times=1, longest=1.5)
+
+
+LONGEST = 30.0
+"""s: two leases, and more."""
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+async def test_a_database_whose_tables_find_no_room_often_costs_nothing(
+    takes_no_writes,
+):
+    await takes_no_writes(FullTables, times=rounds(10), longest=LONGEST)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+async def test_a_database_that_panics_for_want_of_room_often_costs_nothing(
+    takes_no_writes,
+):
+    await takes_no_writes(FullLog, times=rounds(10), longest=LONGEST)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+async def test_a_database_that_is_read_only_often_costs_nothing(takes_no_writes):
+    await takes_no_writes(ReadOnly, times=rounds(10), longest=LONGEST)
