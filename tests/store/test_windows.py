@@ -145,6 +145,27 @@ async def test_a_job_that_goes_while_the_window_is_read_is_left_out(desk):
     assert sum(hidden.hidden.values()) == 1
 
 
+async def test_a_job_passed_on_to_a_source_that_is_newer_harms_no_other(desk):
+    size = windows.PART[desk.store.carrier.dialect]
+    names = [f"j{n}" for n in range(4 * size)]
+    await desk.commit(*[desk.look(name, raw=raw_job(name)) for name in names])
+    asked = {"finished_within": 1.0, "now": T0}
+    parts = desk.store.reads.window_parts(limit=3 * size, **asked)
+    first = await anext(parts)
+    newer = await desk.store.sources.contact("newer", "openai", REALM)
+    # One of those that are shown in the end, and one of those that are counted.
+    passed = update(schema.job).where(schema.job.c.id.in_([f"j{size}", "j1"]))
+    passed = passed.values(source_id=newer.id)
+    await desk.store.carrier.write(lambda c: c.execute(passed))
+    _, last, hidden = [part async for part in parts]
+    assert len(last.jobs) == size - 1
+    assert f"j{size}" not in {job.id for job in last.jobs}
+    assert sum(hidden.hidden.values()) == size - 1
+    again = [part async for part in desk.store.reads.window_parts(limit=9999, **asked)]
+    assert sum(len(part.jobs) for part in again) == 4 * size
+    assert len(first.jobs) == size
+
+
 async def test_an_odd_job_among_others_is_shown_as_it_is_alone(desk):
     names = [f"j{n}" for n in range(70)]
     raws = {name: raw_job(name, model=f'gpt {name} äß\u2028😀,"') for name in names}

@@ -147,13 +147,25 @@ def found(connection: Connection, columns: Columns, keys: list[int]) -> Found:
 def gathered(answer: Found, known: Mapping[int, Named]) -> Iterator[Gathered]:
     """Yield what was found of `SHOWN`, some jobs at a time."""
     for keys, source_ids, *columns in answer.groups():
-        yield Gathered(keys, [known[of] for of in source_ids], *columns)
+        named: list[Any] = [known.get(of) for of in source_ids]
+        some = Gathered(keys, named, *columns)
+        if None not in named:
+            yield some
+        else:
+            # Passed on to a source that is newer than the window: the next one has it.
+            yield from (one for one in some.apart() if one.sources[0] is not None)
 
 
 def counted(answer: Found, known: Mapping[int, Named]) -> Iterator[Counted]:
     """Yield what was found of `COUNTED`, some jobs at a time."""
     for source_ids, views in answer.groups():
-        yield Counted([known[of] for of in source_ids], views)
+        named: list[Any] = [known.get(of) for of in source_ids]
+        if None in named:
+            pairs = zip(named, _bodies.decode(views), strict=True)
+            told = [(of, view) for of, view in pairs if of is not None]
+            named = [of for of, _ in told]
+            views = b"[%b]" % b",".join(bytes(view) for _, view in told)  # noqa: PLW2901
+        yield Counted(named, views)
 
 
 # All columns of a row are gathered in one pass, so that their places agree.
