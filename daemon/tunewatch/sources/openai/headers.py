@@ -60,8 +60,10 @@ def duration(said: str | None) -> float | None:
 
 def number(said: str | None) -> float | None:
     """Return a header's finite number, None if it has none."""
+    if not said:
+        return None  # as nearly always
     try:
-        value = float(said or "")
+        value = float(said)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
