@@ -216,6 +216,8 @@ async def test_who_is_stopped_leaves_runs_and_topics_as_they_are_to_the_other(sc
         kept = (await retained(scene.port, state))[state]
         assert json.loads(kept)["status"] == "running"
         await eventually(lambda: is_over(runs[job]), "the run is closed")
+        while listener.on(state)[-1].json()["status"] != "succeeded":
+            await listener.next()
         assert await heir.daemon.stop() == 0
         await listener.quiet()
         told = listener.on(state)

@@ -231,7 +231,7 @@ async def fleet(
     sources: int = 12,
     at_once: int = 12,
     sinks: int = 2,
-    grace: float = 5.0,
+    grace: float = 20.0,
     every: str = "200ms",
     through: Callable[[str], str] | None = None,
     behind: int | None = None,
