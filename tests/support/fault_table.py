@@ -335,8 +335,8 @@ BARS = (
     Bar(
         28,
         "taken over 20 s after kill -9, handed over 1 s after SIGTERM",
-        "taken over in time, by the record. 1 s is meant for where no call is out, on "
-        "a machine that does nothing else: UNPROVED by the record",
+        "the record: in time, 150 times, with 12 sources. 100 are handed over in 1 s "
+        "where no call is out, on a machine that does nothing else: UNPROVED by it",
     ),
     Bar(
         29,
@@ -357,7 +357,7 @@ BARS = (
     Bar(
         33,
         "50 rolling restarts of three replicas under load",
-        "UNPROVED in that number: the record tells how often",
+        "the record; the gap between polls is not measured",
     ),
     Bar(
         34,
