@@ -8,7 +8,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from support.fault_scene import fault_scene
@@ -30,9 +29,8 @@ def resident(process):
 
 
 async def is_ready(scene):
-    url = f"http://127.0.0.1:{scene.daemon.port}/readyz"
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        return answer.status == 200
+    status, _ = await scene.daemon.asked("/readyz")
+    return status == 200
 
 
 async def goes_on(scene):

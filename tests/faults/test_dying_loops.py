@@ -9,7 +9,6 @@ import socket
 import time
 from contextlib import contextmanager
 
-import aiohttp
 import pytest
 
 from support.doomed import AFTER, Doom, doom
@@ -38,25 +37,9 @@ def service_manager(path):
         yield {"NOTIFY_SOCKET": str(path)}
 
 
-def said(scene, event):
-    lines = scene.daemon.log.read_text().splitlines()
-    found = (json.loads(line) for line in lines if line.startswith("{"))
-    return [line for line in found if line["event"] == event]
-
-
-async def metric(scene, name):
-    url = f"http://127.0.0.1:{scene.daemon.port}/metrics"
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        text = await answer.text()
-    [line] = [one for one in text.splitlines() if one.startswith(name)]
-    return float(line.rpartition(" ")[2])
-
-
 async def state_of_source(scene):
-    url = f"http://127.0.0.1:{scene.daemon.port}/readyz"
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        told = await answer.json()
-    return told["sources"]["research"]
+    _, told = await scene.daemon.asked("/readyz")
+    return json.loads(told)["sources"]["research"]
 
 
 async def end_loops(core, of_a_source, tmp_path, chance, track_record):
@@ -87,19 +70,19 @@ async def end_loops(core, of_a_source, tmp_path, chance, track_record):
 
 async def ends_the_process(scene, name):
     """Let a core loop end: so does the process, soon, and it says which loop it was."""
-    before = len(said(scene, "loop.died"))
+    before = len(scene.daemon.lines("loop.died"))
     await scene.begin_life()
     process = await scene.daemon.spawn()
     until_then = time.monotonic() + AFTER + ENDED
     await until(
-        lambda: len(said(scene, "loop.died")) > before,
+        lambda: len(scene.daemon.lines("loop.died")) > before,
         within=30,
         what=f"{name} is said to have died",
     )
     async with asyncio.timeout(max(ENDED, until_then - time.monotonic())):
         code = await process.wait()
     assert code == DEFECT, scene.daemon.said()
-    [died] = said(scene, "loop.died")[before:]
+    [died] = scene.daemon.lines("loop.died")[before:]
     assert name.startswith(died["loop"])
     assert died["level"] == "error"
     await scene.kill()
@@ -107,7 +90,7 @@ async def ends_the_process(scene, name):
 
 async def begins_anew(scene, name):
     """Let a loop of a source end: it is down, said, counted, and begins anew."""
-    before = len(said(scene, "loop.died"))
+    before = len(scene.daemon.lines("loop.died"))
     await scene.begin_life()
     await scene.daemon.spawn()
     await scene.daemon.ready(scene.daemon.process)
@@ -117,12 +100,12 @@ async def begins_anew(scene, name):
         return state["state"] == "down" and "loop died" in (state["reason"] or "")
 
     await until(is_down, within=10, every=0.05, what=f"{name} is down in /readyz")
-    [died] = said(scene, "loop.died")[before:]
+    [died] = scene.daemon.lines("loop.died")[before:]
     assert died["loop"] == "terms:research"
     # What was out is broken off: it comes again, as after an end of the process.
     scene.receiver.life += 1
     name_of_metric = 'tunewatch_loop_restarts_total{loop="source"}'
-    assert await metric(scene, name_of_metric) == 1.0
+    assert await scene.daemon.metric(name_of_metric) == 1.0
 
     async def is_up():
         return (await state_of_source(scene))["state"] == "up"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
 
 from support.fault_scene import fault_scene
@@ -44,24 +42,6 @@ def on_a_disk(tmp_path, chance, disk_library):
     return staged
 
 
-async def asked(scene, path):
-    url = f"http://127.0.0.1:{scene.daemon.port}{path}"
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        return answer.status, await answer.text()
-
-
-async def state_up(scene):
-    _, text = await asked(scene, "/metrics")
-    [line] = [one for one in text.splitlines() if one.startswith("tunewatch_state_up")]
-    return float(line.rpartition(" ")[2])
-
-
-def said(scene, event):
-    lines = scene.daemon.log.read_text().splitlines()
-    found = (json.loads(line) for line in lines if line.startswith("{"))
-    return [line for line in found if line["event"] == event]
-
-
 async def fills_up(times, longest, on_a_disk, chance, track_record):
     began, resumed = time.monotonic(), []
     async with on_a_disk() as (scene, disk):
@@ -76,17 +56,17 @@ async def fills_up(times, longest, on_a_disk, chance, track_record):
             before = scene.receiver.arrivals
             await asyncio.sleep(0.5)
             assert scene.receiver.arrivals == before, "sent, and no mark of it kept"
-            assert await state_up(scene) == 0.0
-            status, _ = await asked(scene, "/livez")
+            assert await scene.daemon.metric("tunewatch_state_up") == 0.0
+            status, _ = await scene.daemon.asked("/livez")
             assert status == 200
             at, before = time.monotonic(), scene.receiver.arrivals
             disk.free()
             await is_back(scene, before)
             resumed.append(time.monotonic() - at)
             for one in ("poll.waits_for_store", "poll.store_is_back"):
-                assert len(said(scene, one)) == turn, one
+                assert len(scene.daemon.lines(one)) == turn, one
             for one in ("dispatch.paused", "dispatch.resumed"):
-                assert len(said(scene, one)) <= turn, one
+                assert len(scene.daemon.lines(one)) <= turn, one
         assert disk.struck > 0
         if times > 1:
             await scene.play_out()
@@ -109,7 +89,7 @@ async def fills_up(times, longest, on_a_disk, chance, track_record):
 
 async def is_paused(scene):
     async def says_so():
-        status, text = await asked(scene, "/readyz")
+        status, text = await scene.daemon.asked("/readyz")
         return status == 503 and "room" in text
 
     await until(says_so, within=30, every=0.1, what="/readyz says that it is full")
@@ -117,7 +97,7 @@ async def is_paused(scene):
 
 async def is_back(scene, before):
     async def is_ready():
-        status, _ = await asked(scene, "/readyz")
+        status, _ = await scene.daemon.asked("/readyz")
         return status == 200 and scene.receiver.arrivals > before
 
     await until(is_ready, within=60, every=0.05, what="it goes on")

@@ -14,7 +14,6 @@ import time
 from contextlib import contextmanager, suppress
 from functools import partial
 
-import aiohttp
 import pytest
 
 from support.databases import postgres_server
@@ -124,29 +123,16 @@ class ReadOnly:
         self.server.run("SELECT pg_reload_conf()")
 
 
-async def asked(scene, path):
-    url = f"http://127.0.0.1:{scene.daemon.port}{path}"
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        return answer.status, await answer.text()
-
-
 async def stands(scene):
     """Return whether it is ready, whether the store takes what it is given, and why."""
-    status, text = await asked(scene, "/readyz")
-    _, metrics = await asked(scene, "/metrics")
-    [up] = [one for one in metrics.splitlines() if one.startswith("tunewatch_state_up")]
-    return status, float(up.split()[1]), " ".join(json.loads(text)["reasons"])
+    status, text = await scene.daemon.asked("/readyz")
+    up = await scene.daemon.metric("tunewatch_state_up")
+    return status, up, " ".join(json.loads(text)["reasons"])
 
 
 def is_away(told, reason):
     status, up, reasons = told
     return (status, up) == (503, 0.0) and reason in reasons
-
-
-def said(scene, event):
-    lines = scene.daemon.log.read_text().splitlines()
-    found = (json.loads(line) for line in lines if line.startswith("{"))
-    return [line for line in found if line["event"] == event]
 
 
 @pytest.fixture
@@ -176,13 +162,16 @@ async def strikes(tmp_path, chance, track_record, fault, *also, times, longest):
                 resumed.append(await is_back(scene))
                 most += one.bouts
                 for pair in PAIRS:
-                    starts, ends = (len(said(scene, event)) for event in pair)
+                    starts, ends = (len(scene.daemon.lines(event)) for event in pair)
                     assert ends <= starts <= most, pair
             if times > 1:
                 await scene.play_out()
             assert process.returncode is None
             books = await wind_up(scene)
-            assert said(scene, "loop.died") + said(scene, "plugin.defect") == []
+            assert (
+                scene.daemon.lines("loop.died") + scene.daemon.lines("plugin.defect")
+                == []
+            )
             repeats = scene.receiver.repeats
             track_record(
                 fault.name,
@@ -225,7 +214,7 @@ async def goes_on_for(trouble, scene, seconds):
         trouble.strike()
         told = await stands(scene)
         assert is_away(told, trouble.reason), told
-        assert (await asked(scene, "/livez"))[0] == 200
+        assert (await scene.daemon.asked("/livez"))[0] == 200
     if trouble.is_total:
         # What was on its way when it began.
         assert scene.receiver.arrivals - before <= SINKS * AT_ONCE
@@ -235,7 +224,7 @@ async def is_back(scene):
     began, before = time.monotonic(), scene.receiver.arrivals
 
     async def is_ready():
-        status, _ = await asked(scene, "/readyz")
+        status, _ = await scene.daemon.asked("/readyz")
         return status == 200 and scene.receiver.arrivals > before
 
     await until(is_ready, within=60, every=0.05, what="it goes on")

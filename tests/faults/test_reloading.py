@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
 
@@ -14,12 +13,6 @@ from support.watching import until
 
 WITHIN = 4.0
 """s: half a second of it for calls that are out, the rest for a busy machine."""
-
-
-def lines(daemon, event):
-    text = daemon.log.read_text()
-    found = (json.loads(line) for line in text.splitlines() if line.startswith("{"))
-    return [line for line in found if line["event"] == event]
 
 
 async def reloads(times, staged, chance, track_record):
@@ -40,12 +33,12 @@ async def reloads(times, staged, chance, track_record):
             assert daemon.process is not None
             daemon.process.send_signal(signal.SIGHUP)
             await until(
-                lambda turn=turn: len(lines(daemon, "config.reloaded")) > turn,
+                lambda turn=turn: len(daemon.lines("config.reloaded")) > turn,
                 what="it is reloaded",
             )
         await scene.play_out()
         books = await scene.close()
-        took = [line["seconds"] for line in lines(daemon, "config.reloaded")]
+        took = [line["seconds"] for line in daemon.lines("config.reloaded")]
         figures = scene.figures(books) | {
             "runs": times,
             "repeated": scene.receiver.repeats.total(),
@@ -57,7 +50,7 @@ async def reloads(times, staged, chance, track_record):
             seconds=round(time.monotonic() - began),
         )
         scene.acquit(books)
-        assert not lines(daemon, "loop.died")
+        assert not daemon.lines("loop.died")
     assert max(took) < WITHIN
 
 

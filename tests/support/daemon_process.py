@@ -1,17 +1,20 @@
 """The real daemon as a process: configured, started, killed, stopped.
 
-Knows the configuration file, signals and `/readyz`; nothing of what it delivers.
+Knows the configuration file, signals, the log and what it answers; nothing of what it
+delivers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -127,6 +130,24 @@ class DaemonProcess:
     def said(self, characters: int = 4000) -> str:
         """Return the end of its log."""
         return self.log.read_text()[-characters:]
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of its log about one event."""
+        lines = self.log.read_text().splitlines()
+        found = (json.loads(line) for line in lines if line.startswith("{"))
+        return [line for line in found if line["event"] == event]
+
+    async def asked(self, path: str) -> tuple[int, str]:
+        """Ask it for a path; return the status of the answer, and its text."""
+        url = f"http://127.0.0.1:{self.port}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status, await answer.text()
+
+    async def metric(self, name: str) -> float:
+        """Return the value of the only series whose line begins like that."""
+        _, text = await self.asked("/metrics")
+        [line] = [one for one in text.splitlines() if one.startswith(name)]
+        return float(line.rpartition(" ")[2])
 
 
 @asynccontextmanager
