@@ -41,6 +41,7 @@ class FullTables:
     bouts = 4
     """How often it may begin at most: a table that has room left takes some more."""
     is_total = False  #: nothing is written, so nothing can be sent
+    on_it = "tables_on"  #: what is on the small disk, as `postgres_server` takes it
 
     def __init__(self, server, disk):
         self.server, self.disk = server, disk
@@ -50,7 +51,7 @@ class FullTables:
     def set_up(cls):
         with (
             small_disk(mebibytes=ROOM) as disk,
-            postgres_server(tables_on=disk) as server,
+            postgres_server(**{cls.on_it: disk}) as server,
         ):
             yield cls(server, disk)
 
@@ -69,18 +70,10 @@ class FullLog(FullTables):
     reason = "PostgreSQL at"  # what it says is not of its disk: it says nothing more
     bouts = 1
     is_total = True
-
-    @classmethod
-    @contextmanager
-    def set_up(cls):
-        with (
-            small_disk(mebibytes=ROOM) as disk,
-            postgres_server(log_on=disk) as server,
-        ):
-            yield cls(server, disk)
+    on_it = "log_on"
 
     def strike(self):
-        self.disk.fill()
+        super().strike()
         if self.server.process.poll() is None:
             # Others use the server, too: what it has in reserve is soon used up.
             with suppress(subprocess.CalledProcessError):
@@ -88,7 +81,7 @@ class FullLog(FullTables):
                 self.server.run(text)
 
     def end(self):
-        self.disk.free()
+        super().end()
         with suppress(subprocess.TimeoutExpired):
             self.server.process.wait(timeout=1)
         if self.server.process.poll() is not None:
