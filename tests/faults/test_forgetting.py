@@ -7,6 +7,7 @@ import time
 import pytest
 
 from support.deaths import Deaths
+from support.doomed import HASTE
 from support.fatal_points import POINTS
 from support.track_record import rounds
 from support.watching import until
@@ -52,14 +53,18 @@ async def forgets(names, staged, chance, track_record):
         assert code == 0
         known |= {event.id: event for event in judge.read().events}
         # Undisturbed it forgets, and nothing comes that the judge has not seen.
-        scene.daemon.environ = RETENTION
+        before = len(judge.read().events)
+        scene.daemon.environ = {HASTE: "yes", **RETENTION}
+        scene.daemon.program.is_cold = True  # what is warm knows no haste
         await scene.start()
         await until(
-            lambda: len(judge.read().events) < len(known),
+            lambda: len(judge.read().events) < before,
             within=30,
             every=0.2,
             what="something is forgotten",
         )
+        # Also what was committed as the life before came to its end.
+        await scene.all_delivered()
         code, _ = await scene.daemon.stop()
         assert code == 0
         judge.audit()
