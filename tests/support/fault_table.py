@@ -111,6 +111,15 @@ FAULTS = (
         "and is started again when there is room; recovered counts from there",
     ),
     Fault(
+        "the disk under PostgreSQL fails",
+        f"{_HERE}test_failing_database_disk.py"
+        "::test_a_disk_that_fails_often_under_postgresql_costs_nothing",
+        (5, 7),
+        "EIO on the n-th write or sync of any of its processes, once, or from then on: "
+        "it panics and recovers, or ends and is started again when the disk is well; "
+        "recovered counts from there",
+    ),
+    Fault(
         "PostgreSQL is read-only",
         f"{_FULL}::test_a_database_that_is_read_only_often_costs_nothing",
         (6, 45),
@@ -300,7 +309,7 @@ BARS = (
     Bar(
         5,
         "EIO on the n-th write or sync",
-        "the record tells how often; EIO of PostgreSQL's disk was not tried",
+        "the record, on both engines, tells how often",
     ),
     Bar(
         6,
@@ -329,8 +338,7 @@ BARS = (
     Bar(
         27,
         "200 times frozen past its lease and awake again: writes nothing",
-        "UNPROVED in that number: the record tells how often; what was fenced off is "
-        "not counted apart",
+        "the record; what was fenced off is not counted apart",
     ),
     Bar(
         28,
