@@ -217,6 +217,13 @@ FAULTS = (
         "the same by the kernel, in a network of its own: no reset, no answer",
     ),
     Fault(
+        "3 replicas: half of all packets",
+        f"{_TURMOIL}::test_who_loses_half_of_all_packets_does_no_harm",
+        (29,),
+        "each by chance, for up to a minute, between one replica and PostgreSQL in "
+        "both directions; it may keep what it has, or lose it",
+    ),
+    Fault(
         "3 replicas: rolled",
         f"{_TURMOIL}::test_fifty_rolling_restarts_under_load_lose_and_repeat_nothing",
         (33,),
