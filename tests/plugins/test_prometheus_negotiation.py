@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from support.job_rows import job_row, selection
 from support.scraping import Scrape, Scraper
-from tunewatch_plugins.prometheus.checksums import crc_of_both
 from tunewatch_plugins.prometheus.negotiation import wanted
 from tunewatch_plugins.prometheus.sheets import GzipSheet, gzipped
 
@@ -150,10 +149,3 @@ def test_the_program_gzip_reads_what_was_packed():
         ["gzip", "-cd"], input=gzipped(sheets), capture_output=True, check=True
     )
     assert done.stdout == b"one\n" + b"three\n" * 50_000
-
-
-@given(st.binary(max_size=99), st.binary(max_size=99), st.integers(0, 70_000))
-def test_the_checksum_of_both_is_made_of_those_of_each(one, other, zeros):
-    whole = other + bytes(zeros)
-    told = crc_of_both(zlib.crc32(one), zlib.crc32(whole), len(whole))
-    assert told == zlib.crc32(one + whole)

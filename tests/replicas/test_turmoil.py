@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
@@ -14,6 +15,7 @@ from support.databases import postgres_server
 from support.fleet import fleet
 from support.pgbouncer import pgbouncer
 from support.private_network import Line, private_network
+from support.track_record import rounds
 from support.watching import until
 
 MINUTES = float(os.environ.get("FAULTS_MINUTES", "60"))
@@ -22,6 +24,8 @@ TAKEN_OVER = 20.0
 """s after which the others have what a dead, frozen or cut off replica had."""
 LEASE = 12.0
 """s after which who cannot renew sends nothing any more."""
+LONGEST_LOSS = 60.0
+"""s for which packets are lost, at most."""
 IN_FLIGHT = 2 * 8
 """Deliveries of one source that can be out at once."""
 
@@ -33,6 +37,7 @@ ENDS = {
     "stopped": "handed over",
     "pooler back": "all held again",
     "PostgreSQL back": "all held again",
+    "every packet passes": "all held again",
 }
 """What happens to a replica or to all, and what is timed from there."""
 
@@ -68,6 +73,16 @@ class Turmoil:
             assert scene.receiver.heard.get(one.name, began) - began <= LEASE
         finally:
             scene.mend(one)
+
+    async def thin(self, one):
+        """Let half of its packets to and from PostgreSQL be lost for a while."""
+        self.scene.thin(one)
+        try:
+            await asyncio.sleep(self.chance.uniform(LEASE, LONGEST_LOSS))
+        finally:
+            self.scene.mend(one)
+        took = await self.scene.all_held_by(*self.scene.replicas)
+        self.took.setdefault("every packet passes", []).append(took)
 
     async def kill(self, one):
         await self.scene.kill_one(one)
@@ -189,25 +204,52 @@ async def test_what_is_cut_off_from_the_database_is_taken_over_and_does_no_harm(
         await turmoil.judged("3 replicas: cut off", track_record, began)
 
 
+@pytest.fixture
+def on_lines(tmp_path, chance):
+    """Lend a fleet in a network of its own, whose kernel loses packets when told to."""
+
+    @asynccontextmanager
+    async def staged():
+        lines = [Line(f"127.0.1.{number}") for number in (1, 2, 3)]
+        addresses = [line.address for line in lines]
+        with private_network(), postgres_server(*addresses) as server:
+            async with fleet(
+                tmp_path, server.create(), server, chance, lines=lines
+            ) as scene:
+                yield scene
+
+    return staged
+
+
 @pytest.mark.faults
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("times", [6, 100])
 async def test_what_packets_are_dropped_of_is_taken_over_and_does_no_harm(
-    tmp_path, chance, track_record, times
+    on_lines, chance, track_record, times
 ):
     began = time.monotonic()
-    lines = [Line(f"127.0.1.{number}") for number in (1, 2, 3)]
-    addresses = [line.address for line in lines]
-    with private_network(), postgres_server(*addresses) as server:
-        async with fleet(
-            tmp_path, server.create(), server, chance, lines=lines
-        ) as scene:
-            turmoil = Turmoil(scene, chance)
-            await scene.begin()
-            for _ in range(times):
-                await scene.shared_evenly()
-                await turmoil.any_of(turmoil.cut)
-            await turmoil.judged("3 replicas: packets dropped", track_record, began)
+    async with on_lines() as scene:
+        turmoil = Turmoil(scene, chance)
+        await scene.begin()
+        for _ in range(times):
+            await scene.shared_evenly()
+            await turmoil.any_of(turmoil.cut)
+        await turmoil.judged("3 replicas: packets dropped", track_record, began)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(4 * 3600)
+async def test_who_loses_half_of_all_packets_does_no_harm(
+    on_lines, chance, track_record
+):
+    began = time.monotonic()
+    async with on_lines() as scene:
+        turmoil = Turmoil(scene, chance)
+        await scene.begin()
+        for _ in range(rounds(20)):
+            await scene.shared_evenly()
+            await turmoil.any_of(turmoil.thin)
+        await turmoil.judged("3 replicas: half of all packets", track_record, began)
 
 
 @pytest.mark.faults

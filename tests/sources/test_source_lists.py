@@ -25,7 +25,6 @@ async def test_jobs_come_as_they_were_sent_with_a_digest_each() -> None:
         b'{"id":"b" , "x":1.0}',
         b'{"id": "a"}',
     ]
-    assert {len(item.digest) for item in page.items} == {16}
     assert len({item.digest for item in page.items}) == 2
     assert (page.count, page.malformed, page.cursor) == (2, 0, None)
 
@@ -62,7 +61,6 @@ async def test_a_page_has_another_digest_as_soon_as_anything_on_it_changed() -> 
             first, same, longer, changed = [(await ask()).digest for _ in range(4)]
             assert first == same
             assert len({first, longer, changed}) == 3
-            assert len(first) == 16
 
 
 async def test_the_cursor_is_the_last_item_while_there_is_more() -> None:

@@ -262,6 +262,24 @@ async def test_a_function_that_hides_a_failed_statement_is_not_taken_for_committ
     assert (error is None) == ("lost" in kept)
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("53100", "the disk of PostgreSQL at 127.0.0.1"),
+        ("58030", "failed (SQLSTATE 58030): its log names the file"),
+        ("53200", "cannot do it now (SQLSTATE 53200)"),
+    ],
+)
+async def test_what_a_server_cannot_do_for_now_may_be_asked_again(
+    postgres_url, state, told
+):
+    fails = text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$")
+    async with open_store(postgres_url, clock=HandClock(), owner="one") as store:
+        error = await refused(store.carrier.write(lambda c: c.execute(fails)))
+    assert isinstance(error, StoreUnavailable)
+    assert told in error.reason
+
+
 async def test_a_closed_store_says_so(store_url):
     async with open_store(store_url, clock=HandClock(), owner="one") as store:
         carrier = store.carrier

@@ -171,11 +171,13 @@ async def test_one_id_in_two_realms_is_two_jobs(office):
     assert (here.outcome, there.outcome) == ("committed", "committed")
     assert here.job_key != there.job_key
     later = await office.at_once(
-        (held, office.look("same", entries=(message(1),))),
-        (office.held[0], office.look("same", entries=(message(1),))),
+        (held, office.look("same", entries=(metrics(1, 5, train_loss=0.5),))),
+        (office.held[0], office.look("same", entries=(metrics(1, 5, train_loss=0.5),))),
     )
-    assert [one.job.status for one in later] == ["failed", "running"]
     assert [one.job_key for one in later] == [there.job_key, here.job_key]
+    for name, status in (("elsewhere", "failed"), ("source-0", "running")):
+        kept = await office.store.reads.snapshot(name, "same")
+        assert (kept.job.status, len(kept.points)) == (status, 1), name
     await office.store.leases.release(held)
 
 

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class PostgresServer:
     addresses: tuple[str, ...] = ("127.0.0.1",)
     tables_on: SmallDisk | None = None
     log_on: SmallDisk | None = None  #: the write-ahead log
+    environment: Mapping[str, str] = field(default_factory=dict)  #: beside ours
     process: subprocess.Popen[bytes] | None = None
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -48,7 +49,11 @@ class PostgresServer:
         ]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self._command(*command), stdout=log, stderr=log, start_new_session=True
+                self._command(*command),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **self.environment},
             )
         deadline = time.monotonic() + START
         while not self._answers():

@@ -111,6 +111,15 @@ FAULTS = (
         "and is started again when there is room; recovered counts from there",
     ),
     Fault(
+        "the disk under PostgreSQL fails",
+        f"{_HERE}test_failing_database_disk.py"
+        "::test_a_disk_that_fails_often_under_postgresql_costs_nothing",
+        (5, 7),
+        "EIO on the n-th write or sync of any of its processes, once, or from then on: "
+        "it panics and recovers, or ends and is started again when the disk is well; "
+        "recovered counts from there",
+    ),
+    Fault(
         "PostgreSQL is read-only",
         f"{_FULL}::test_a_database_that_is_read_only_often_costs_nothing",
         (6, 45),
@@ -208,6 +217,13 @@ FAULTS = (
         "the same by the kernel, in a network of its own: no reset, no answer",
     ),
     Fault(
+        "3 replicas: half of all packets",
+        f"{_TURMOIL}::test_who_loses_half_of_all_packets_does_no_harm",
+        (29,),
+        "each by chance, for up to a minute, between one replica and PostgreSQL in "
+        "both directions; it may keep what it has, or lose it",
+    ),
+    Fault(
         "3 replicas: rolled",
         f"{_TURMOIL}::test_fifty_rolling_restarts_under_load_lose_and_repeat_nothing",
         (33,),
@@ -300,7 +316,7 @@ BARS = (
     Bar(
         5,
         "EIO on the n-th write or sync",
-        "the record tells how often; EIO of PostgreSQL's disk was not tried",
+        "the record, on both engines, tells how often",
     ),
     Bar(
         6,
@@ -329,8 +345,7 @@ BARS = (
     Bar(
         27,
         "200 times frozen past its lease and awake again: writes nothing",
-        "UNPROVED in that number: the record tells how often; what was fenced off is "
-        "not counted apart",
+        "the record; what was fenced off is not counted apart",
     ),
     Bar(
         28,

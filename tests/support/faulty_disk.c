@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -67,7 +68,10 @@ static int (*real_fallocate)(int, off_t, off_t);
 
 static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
 
+/* Also before our turn comes, if another library opens a file when it is loaded. */
 __attribute__((constructor)) static void begin(void) {
+    if (real_open)
+        return;
     real_open = real("open64");
     real_openat = real("openat64");
     real_close = real("close");
@@ -92,12 +96,21 @@ __attribute__((constructor)) static void begin(void) {
     if (log)
         log_descriptor =
             real_open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    under_length = (under = getenv("FAULTY_DISK_UNDER")) ? strlen(under) : 0;
+    /* A copy: PostgreSQL writes its title over where it got its environment. */
+    if ((under = getenv("FAULTY_DISK_UNDER")) && (under = strdup(under)))
+        under_length = strlen(under);
 }
 
-/* The name of a path of ours, NULL for any other. */
+/* The name of a path of ours, NULL for any other. PostgreSQL names its files from the
+ * directory that it is in, and stays there. */
 static const char *ours(const char *path) {
-    if (!control || !under_length || !path || strncmp(path, under, under_length))
+    char here[PATH_MAX];
+    begin();
+    if (!control || !under_length || !path)
+        return NULL;
+    if (path[0] != '/' && getcwd(here, sizeof here) && !strcmp(here, under))
+        return path;
+    if (strncmp(path, under, under_length))
         return NULL;
     if (path[under_length] == '/')
         return path + under_length + 1;
@@ -105,6 +118,7 @@ static const char *ours(const char *path) {
 }
 
 static const char *name_of(int descriptor) {
+    begin();
     return descriptor >= 0 && descriptor < FILES ? names[descriptor] : NULL;
 }
 

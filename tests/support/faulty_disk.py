@@ -152,6 +152,7 @@ def faulty_disk(
     directory.mkdir(parents=True, exist_ok=True)
     control = directory / "control"
     control.write_bytes(bytes(8 * len(_NUMBERS)))
+    control.chmod(0o666)  # the program may be somebody else's
     log = directory / "log" if noting else None
     with control.open("r+b") as file, mmap.mmap(file.fileno(), 0) as numbers:
         disk = FaultyDisk(library, under, control, log, numbers)

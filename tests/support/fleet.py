@@ -156,6 +156,12 @@ class Fleet(Scene):
         self.receiver.ill.add(one.name)
         one.wire.cut()
 
+    def thin(self, one: Replica) -> None:
+        """Let half of what passes between a process and PostgreSQL be lost."""
+        assert isinstance(one.wire, Line), "only a line loses packets"
+        self.receiver.ill.add(one.name)
+        one.wire.thin()
+
     def mend(self, one: Replica) -> None:
         """Let everything pass again, what was held up first."""
         one.wire.mend()

@@ -242,7 +242,7 @@ class Dispatcher:
     async def _watch(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._is_stopping = True
-        self._ledger.until = self._clock.monotonic() + self._grace
+        self._ledger.end(self._clock.monotonic() + self._grace)
         self._alarm.ring()
 
     def _rouse(self) -> None:

@@ -6,7 +6,7 @@ not be written, and nothing goes out meanwhile. Knows no lane and no plugin.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from tunewatch.clock import Clock
 from tunewatch.store.carrier import Carrier
+from tunewatch.store.persevering import Persevering
 from tunewatch.store.records import StoreUnavailable
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ LONGEST_PAUSE = 2.0
 
 
 class Ledger:
-    """Writes and reads with patience. `until` ends it: a monotonic time, once set."""
+    """Writes and reads with patience."""
 
     def __init__(
         self,
@@ -36,14 +37,27 @@ class Ledger:
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
-        self.until: float | None = None
-        self.paused_reason: str | None = None
         self.doubts = 0  #: writes whose outcome was unknown for a while
-        self._waiting = 0  # how many wait
         self._carrier = carrier
-        self._source = source
-        self._clock = clock
-        self._jitter = jitter
+        self._store = Persevering(
+            first=FIRST_PAUSE,
+            longest=LONGEST_PAUSE,
+            clock=clock,
+            jitter=jitter,
+            paused=lambda why: _log.warning(
+                "dispatch.paused", source=source, reason=why
+            ),
+            resumed=lambda: _log.info("dispatch.resumed", source=source),
+        )
+
+    @property
+    def paused_reason(self) -> str | None:
+        """Why nothing goes out."""
+        return self._store.reason
+
+    def end(self, moment: float) -> None:
+        """Wait for the store no longer than until a monotonic time."""
+        self._store.until = moment
 
     async def write(
         self,
@@ -68,40 +82,8 @@ class Ledger:
                 self.doubts += 1
                 raise
 
-        return await self._patiently(once)
+        return await self._store.insist(once)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Read, as often as it takes. Raises as `write` does."""
-        return await self._patiently(lambda _again: self._carrier.read(fn))
-
-    async def _patiently(self, once: Callable[[bool], Awaitable[T]]) -> T:
-        pause, tries = FIRST_PAUSE, 0
-        try:
-            while True:
-                try:
-                    done = await once(tries > 0)
-                    break
-                except StoreUnavailable as fault:
-                    tries += 1
-                    self._waiting += tries == 1
-                    await self._hold(fault, pause)
-                    pause = min(pause * 2, LONGEST_PAUSE)
-        finally:
-            self._waiting -= tries > 0
-        # A full disk is read, and takes what is small: others wait on.
-        if not self._waiting:
-            self._go_on()
-        return done
-
-    async def _hold(self, fault: StoreUnavailable, pause: float) -> None:
-        if self.paused_reason is None:
-            _log.warning("dispatch.paused", source=self._source, reason=fault.reason)
-        self.paused_reason = fault.reason
-        if self.until is not None and self._clock.monotonic() >= self.until:
-            raise fault
-        await self._clock.sleep(pause * (0.75 + 0.5 * self._jitter()))
-
-    def _go_on(self) -> None:
-        if self.paused_reason is not None:
-            _log.info("dispatch.resumed", source=self._source)
-            self.paused_reason = None
+        return await self._store.insist(lambda _again: self._carrier.read(fn))

@@ -7,7 +7,7 @@ that polling pauses by itself and goes on by itself.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
@@ -19,7 +19,8 @@ from tunewatch.events import SourceDown, SourceUp
 from tunewatch.poller.tide import Tide
 from tunewatch.sources.contract import Source
 from tunewatch.store.journal import Journal
-from tunewatch.store.records import Committed, Fence, JobFault, StoreUnavailable
+from tunewatch.store.persevering import Persevering
+from tunewatch.store.records import Committed, Fence, JobFault
 
 T = TypeVar("T")
 FIRST_WAIT = 0.5
@@ -39,8 +40,22 @@ class Committer:
     jitter: pace.Jitter
     log: FilteringBoundLogger
     tide: Tide | None = None  #: None: every look is committed at once
-    paused_reason: str | None = None  #: why polling waits for the store
-    _waiting: int = 0  #: how many wait
+    _store: Persevering = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._store = Persevering(
+            first=FIRST_WAIT,
+            longest=LONGEST_WAIT,
+            clock=self.clock,
+            jitter=self.jitter,
+            paused=lambda why: self.log.warning("poll.waits_for_store", reason=why),
+            resumed=lambda: self.log.info("poll.store_is_back"),
+        )
+
+    @property
+    def paused_reason(self) -> str | None:
+        """Why polling waits for the store."""
+        return self._store.reason
 
     async def commit(
         self, observations: Sequence[Observation]
@@ -64,31 +79,4 @@ class Committer:
 
     async def owed(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, as often as it takes while the store is unavailable."""
-        tries = 0
-        try:
-            while True:
-                try:
-                    done = await write()
-                    break
-                except StoreUnavailable as fault:
-                    tries += 1
-                    self._waiting += tries == 1
-                    await self._wait(fault, tries)
-        finally:
-            self._waiting -= tries > 0
-        # On a disk that is nearly full what is small is written, and others wait on.
-        if not self._waiting:
-            self._works()
-        return done
-
-    async def _wait(self, fault: StoreUnavailable, tries: int) -> None:
-        if self.paused_reason is None:
-            self.log.warning("poll.waits_for_store", reason=fault.reason)
-        self.paused_reason = fault.reason
-        ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(tries - 1, 10))
-        await self.clock.sleep(ceiling * (0.5 + self.jitter() / 2))
-
-    def _works(self) -> None:
-        if self.paused_reason is not None:
-            self.log.info("poll.store_is_back")
-        self.paused_reason = None
+        return await self._store.insist(lambda _again: write())

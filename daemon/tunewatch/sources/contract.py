@@ -55,7 +55,7 @@ class RawJob(Struct, frozen=True):
     """One job of an answer, not decoded: most of them have not changed."""
 
     raw: bytes
-    digest: bytes  #: 16 bytes, equal for equal bytes
+    digest: bytes  #: equal for equal bytes, in one process, and for no others
 
 
 class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
@@ -71,8 +71,7 @@ class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
     count: int = 0  #: items on the page, readable or not
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """One request as it went, for telemetry and for the clock check."""
 
     endpoint: str  #: jobs, job, events, checkpoints, file

@@ -28,6 +28,7 @@ class Kept(NamedTuple):
     key: int
     id: str
     raw: bytes
+    view: bytes
     state: JobState
     status: str
     ended_at: int | None

@@ -240,6 +240,6 @@ def _committed(look: Look, events: Sequence[EventRef]) -> Committed:
         changed=look.delta.changed,
         absent=look.delta.absent,
         events=tuple(events),
-        job=look.job,
+        job=None if look.seen.raw is None else look.job,
         state=look.delta.after,
     )

@@ -126,6 +126,10 @@ def _of_postgres(state: str, where: str) -> StoreFault | None:
             )
         case "53" if state == "53100":
             return StoreUnavailable(f"the disk of {where} is full")
+        case "58" if state == "58030":
+            return StoreUnavailable(
+                f"the disk of {where} failed (SQLSTATE 58030): its log names the file"
+            )
         case "28" | "3D":
             return StoreAway(
                 f"{where} refuses us (SQLSTATE {state}): check user, password, database"

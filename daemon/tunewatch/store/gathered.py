@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -102,11 +103,12 @@ class Columns(NamedTuple):
     bodies: tuple[str, ...]
 
 
+_SOURCE = "source_id"
 SHOWN = Columns(
-    ("key", "source_id", "realm", "revision", "sequence"),
+    ("key", _SOURCE, "realm", "revision", "sequence"),
     ("view", "state", "selection"),
 )
-COUNTED = Columns(("source_id",), ("view",))
+COUNTED = Columns((_SOURCE,), ("view",))
 
 
 class Found(NamedTuple):
@@ -116,16 +118,34 @@ class Found(NamedTuple):
     rows: list[Any]  #: each of some jobs
     are_json: bool  #: also the lists of values, as SQLite has no others
 
-    def groups(self) -> Iterator[list[Any]]:
-        """Yield the columns of each row: lists of values, JSON arrays of bodies."""
+    def groups(self, known: Mapping[int, Named]) -> Iterator[list[Any]]:
+        """Yield the columns of each row: lists of values, JSON arrays of bodies.
+
+        Ids of sources are sources then.
+        """
         count = len(self.columns.values)
         while self.rows:
             # Let go of at once: as text and as jobs they would take twice the memory.
             row = self.rows.pop()
-            values, bodies = row[:count], row[count:]
+            values, bodies = list(row[:count]), row[count:]
             if self.are_json:
-                values = map(_lists.decode, values)
-            yield [*values, *[b"[%b]" % (body or b"") for body in bodies]]
+                values = list(map(_lists.decode, values))
+            yield self._with_sources(
+                values, [b"[%b]" % (body or b"") for body in bodies], known
+            )
+
+    def _with_sources(
+        self, values: list[Any], bodies: list[bytes], known: Mapping[int, Named]
+    ) -> list[Any]:
+        place = self.columns.values.index(_SOURCE)
+        values[place] = named = [known.get(one) for one in values[place]]
+        if None in named:
+            # Passed on to a source that is newer than the window: the next one has it.
+            stay = [one is not None for one in named]
+            values = [list(compress(column, stay)) for column in values]
+            apart = [compress(_bodies.decode(column), stay) for column in bodies]
+            bodies = [b"[%b]" % b",".join(map(bytes, some)) for some in apart]
+        return [*values, *bodies]
 
 
 def sources(connection: Connection) -> dict[int, Named]:
@@ -146,26 +166,12 @@ def found(connection: Connection, columns: Columns, keys: list[int]) -> Found:
 
 def gathered(answer: Found, known: Mapping[int, Named]) -> Iterator[Gathered]:
     """Yield what was found of `SHOWN`, some jobs at a time."""
-    for keys, source_ids, *columns in answer.groups():
-        named: list[Any] = [known.get(of) for of in source_ids]
-        some = Gathered(keys, named, *columns)
-        if None not in named:
-            yield some
-        else:
-            # Passed on to a source that is newer than the window: the next one has it.
-            yield from (one for one in some.apart() if one.sources[0] is not None)
+    return (Gathered(*group) for group in answer.groups(known))
 
 
 def counted(answer: Found, known: Mapping[int, Named]) -> Iterator[Counted]:
     """Yield what was found of `COUNTED`, some jobs at a time."""
-    for source_ids, views in answer.groups():
-        named: list[Any] = [known.get(of) for of in source_ids]
-        if None in named:
-            pairs = zip(named, _bodies.decode(views), strict=True)
-            told = [(of, view) for of, view in pairs if of is not None]
-            named = [of for of, _ in told]
-            views = b"[%b]" % b",".join(bytes(view) for _, view in told)  # noqa: PLW2901
-        yield Counted(named, views)
+    return (Counted(*group) for group in answer.groups(known))
 
 
 # All columns of a row are gathered in one pass, so that their places agree.

@@ -81,7 +81,7 @@ class Journal:
         for listener in tuple(self._listeners):
             listener(refs)
         for source_id, theirs in by_source.items():
-            for listener in tuple(self._listeners_of[source_id]):
+            for listener in tuple(self._listeners_of.get(source_id, ())):
                 listener(theirs)
 
     async def commit(

@@ -22,7 +22,7 @@ _encode = msgspec.json.encode
 class Changed(NamedTuple):
     """A job's row after an observation that stored something."""
 
-    raw: bytes
+    raw: bytes | None  #: None: of the job itself nothing was said, it is as it was
     job: Job
     state: JobState
     ended_at: int | None
@@ -45,12 +45,8 @@ _buried = select(tombstone.c.id).where(
     tombstone.c.realm == bindparam("realm"),
     tombstone.c.id.in_(bindparam("ids", expanding=True)),
 )
-_COLUMNS = (
-    "raw",
-    "view",
+_OURS = (
     "state",
-    "status",
-    "created_at",
     "ended_at",
     "settled",
     "removed",
@@ -58,8 +54,9 @@ _COLUMNS = (
     "look",
     "revision",
     "sequence",
-    "metadata",
 )
+_SAID = ("raw", "view", "status", "created_at", "metadata")
+"""What the provider says of a job."""
 
 
 def foreign_jobs(
@@ -89,7 +86,7 @@ def insert_jobs(
             "source_id": source_id,
             "realm": realm,
             "id": job_id,
-            **dict(zip(_COLUMNS, _values(row), strict=True)),
+            **dict(zip(_SAID + _OURS, (*_said(row), *_ours(row)), strict=True)),
         }
         for source_id, realm, job_id, row in new
     ]
@@ -99,8 +96,15 @@ def insert_jobs(
 
 def update_jobs(batch: Batch, rows: Mapping[int, Changed]) -> None:
     """Write changed rows by key."""
-    values = [(*_values(row), key) for key, row in sorted(rows.items())]
-    batch.update(job, _COLUMNS, ("key",), values)
+    said: list[Row] = []
+    as_before: list[Row] = []
+    for key, row in sorted(rows.items()):
+        if row.raw is None:
+            as_before.append((*_ours(row), key))
+        else:
+            said.append((*_said(row), *_ours(row), key))
+    batch.update(job, _SAID + _OURS, ("key",), said)
+    batch.update(job, _OURS, ("key",), as_before)
 
 
 def note_looks(batch: Batch, looks: Mapping[int, tuple[int, int]]) -> None:
@@ -109,14 +113,14 @@ def note_looks(batch: Batch, looks: Mapping[int, tuple[int, int]]) -> None:
     batch.update(job, ("term", "look"), ("key",), values)
 
 
-def _values(row: Changed) -> Row:
+def _said(row: Changed) -> Row:
     now = row.job
+    return row.raw, _encode(now), now.status, now.created_at or 0, metadata_of(now)
+
+
+def _ours(row: Changed) -> Row:
     return (
-        row.raw,
-        _encode(now),
         _encode(row.state),
-        now.status,
-        now.created_at or 0,
         row.ended_at,
         row.state.settled,
         row.state.removed,
@@ -124,7 +128,6 @@ def _values(row: Changed) -> Row:
         row.look,
         row.revision,
         row.sequence,
-        metadata_of(now),
     )
 
 

@@ -73,7 +73,7 @@ class Committed(Struct, frozen=True, kw_only=True):
     changed: bool
     absent: frozenset[str]
     events: tuple[EventRef, ...]
-    job: Job | None  #: as it is now
+    job: Job | None  #: as it is now; None: of itself nothing was said, or there is none
     state: JobState
     owner: str | None = None  #: foreign: the name of the source that owns it
 

@@ -31,6 +31,9 @@ _WRITER_PRAGMAS = (
     # NORMAL loses committed transactions on power loss.
     "PRAGMA synchronous = FULL",
     "PRAGMA journal_size_limit = 67108864",
+    # Pages, 16 MiB. What is written again meanwhile is carried over once, and the file
+    # is synced a quarter as often.
+    "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -2048",
 )

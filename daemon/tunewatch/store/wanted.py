@@ -177,6 +177,7 @@ def _question(
             job.c.key,
             job.c.id,
             job.c.raw,
+            job.c.view,
             job.c.state,
             job.c.status,
             job.c.ended_at,

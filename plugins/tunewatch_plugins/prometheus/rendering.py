@@ -29,7 +29,7 @@ from tunewatch_plugins.prometheus.settings import Settings
 from tunewatch_plugins.prometheus.tally import Tally
 from tunewatch_plugins.prometheus.totals import counters, shown_totals
 
-_AT_ONCE = 400
+_AT_ONCE = 800
 """Jobs whose lines are made together: a few milliseconds, and little memory."""
 
 

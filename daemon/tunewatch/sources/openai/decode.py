@@ -42,17 +42,19 @@ _CHECKPOINT_FIELDS = frozenset(
 )
 
 
-class _Identified(msgspec.Struct):
+class Named(msgspec.Struct, gc=False):
+    """A raw item, of which no more is read than its id."""
+
     id: str
 
 
-_identified = msgspec.json.Decoder(_Identified)
+_named = msgspec.json.Decoder(Named)
 
 
 def identify(raw: bytes) -> str:
     """Return the id of a raw item without decoding the rest. Raises Unreadable."""
     try:
-        said = _identified.decode(raw).id
+        said = _named.decode(raw).id
     except NOT_JSON:
         said = ""
     # The patient way comes outside of the handler: nothing of the item is chained.

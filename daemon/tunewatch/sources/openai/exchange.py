@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import openai
 
+from tunewatch.deadline import Deadline
 from tunewatch.sources.contract import (
     Call,
     Refused,
@@ -41,7 +42,7 @@ class Exchange:
 
     asked: Asked  #: what of whom: what reasons begin with
     key: Callable[[], str | None]  #: the key it was sent with, to hide it
-    timeout: float  #: s, for everything together, dripping bodies included
+    deadline: Deadline  #: for everything together, dripping bodies included
     limit: int  #: bytes of the answer
     now: Callable[[], float]  #: unix seconds
     status: int | None = None
@@ -74,7 +75,9 @@ class Exchange:
         except FOREIGN as error:
             return self._fault(error)
         except TimeoutError:
-            return Unavailable(f"{self.asked}: no full answer in {self.timeout:g} s")
+            return Unavailable(
+                f"{self.asked}: no full answer in {self.deadline.seconds:g} s"
+            )
         except OSError as error:
             return self._fault(error)
         finally:
@@ -99,16 +102,21 @@ class Exchange:
         )
 
     async def _body(self, request: Answering) -> bytes:
-        async with asyncio.timeout(self.timeout), request as answer:
-            self._heard(answer.status, answer.headers)
-            chunks: list[bytes] = []
-            size = 0
-            async for chunk in answer.chunks:
-                size += len(chunk)
-                if size > self.limit:
-                    raise Unreadable(f"the answer is larger than {self.limit} bytes")
-                chunks.append(chunk)
+        with self.deadline.begin():
+            async with request as answer:
+                self._heard(answer.status, answer.headers)
+                body = await self._whole(answer)
         self._ended()
+        return body
+
+    async def _whole(self, answer: Answer) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in answer.chunks:
+            size += len(chunk)
+            if size > self.limit:
+                raise Unreadable(f"the answer is larger than {self.limit} bytes")
+            chunks.append(chunk)
         return b"".join(chunks)
 
     def _fault(self, error: Exception) -> SourceFault:

@@ -14,6 +14,7 @@ from typing import Any
 
 from openai import AsyncAPIResponse, omit
 
+from tunewatch.deadline import Deadline
 from tunewatch.sources.contract import (
     Page,
     Project,
@@ -51,7 +52,7 @@ class OpenAIProjects:
     ) -> None:
         self._context = context
         self._asked = Asked("projects", settings.origin, advice=_ADVICE)
-        self._timeout = timeout
+        self._deadline = Deadline(timeout)
         self._now = now
         self._key = Credential.of(
             context.secret, noun="admin key", where="admin_key_file or admin_key_env"
@@ -76,7 +77,7 @@ class OpenAIProjects:
         exchange = Exchange(
             asked=self._asked,
             key=lambda: self._key.last,
-            timeout=self._timeout,
+            deadline=self._deadline,
             limit=PAGE_LIMIT,
             now=self._now,
         )

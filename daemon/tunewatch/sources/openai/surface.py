@@ -18,6 +18,7 @@ import httpx2
 from openai import AsyncOpenAI
 
 import tunewatch
+from tunewatch.deadline import Deadline
 from tunewatch.model import Checkpoint, Entry, Job, MetricPoint
 from tunewatch.sources.contract import (
     Missing,
@@ -77,7 +78,7 @@ class Surface:
         self._dialect = dialect
         self._origin = origin
         self._credential = credential
-        self._timeout = timeout
+        self._deadline = Deadline(timeout)
         self._now = now
         self._requests = Requests(client, lent_http(context), credential)
 
@@ -162,7 +163,7 @@ class Surface:
         exchange = Exchange(
             asked=Asked(endpoint, self._origin, dialect.address, dialect.advice),
             key=lambda: self._credential.last,
-            timeout=self._timeout,
+            deadline=self._deadline,
             limit=limit,
             now=self._now,
         )
