@@ -15,8 +15,9 @@ from isal import isal_zlib
 
 _FAST = 1
 """Half the size of what is faster still, and no more work would save much."""
-_RAW = -13
-"""A window of 8 KiB: what repeats itself is near."""
+_RAW, _MEMORY = -13, 1
+"""A window of 8 KiB and 104 KiB in all for a sheet: what repeats itself is near, and
+the usual 356 KiB save a hundredth of the text."""
 _GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 _LAST_BLOCK = b"\x03\x00"
 _ALL_ONES = 0xFFFFFFFF
@@ -53,7 +54,7 @@ class GzipSheet:
     """
 
     def __init__(self) -> None:
-        self._squeeze = isal_zlib.compressobj(_FAST, wbits=_RAW)
+        self._squeeze = isal_zlib.compressobj(_FAST, wbits=_RAW, memLevel=_MEMORY)
         self._pieces: list[bytes] = []
         self.crc = 0
         self.length = 0
