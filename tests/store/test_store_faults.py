@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,12 @@ from sqlalchemy import Connection, text
 from support.databases import PostgresServer, postgres_server
 from support.stores import Desk, message, open_desk, raw_job, told
 from support.watching import until
+from support.wire import wire
 from tunewatch.store.carrier import Carrier
 from tunewatch.store.postgres import CONNECTIONS, postgres_carrier
 from tunewatch.store.reading import open_reader
 from tunewatch.store.records import Committed, StoreUnavailable
+from tunewatch.store.statements import fetch
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 WRITER = [sys.executable, "-m", "support.store_writer"]
@@ -78,6 +82,14 @@ def test_a_full_disk_pauses_and_all_goes_on_when_there_is_room(tmp_path: Path):
     assert (done.stdout, done.returncode) == ("went on\n", 0), done.stderr
 
 
+def by_driver(connection: Connection) -> None:
+    fetch(connection, "SELECT 1", [])
+
+
+def by_sqlalchemy(connection: Connection) -> None:
+    connection.execute(text("SELECT 1"))
+
+
 @pytest.fixture
 def own_postgres():
     """Lend a PostgreSQL that this test may crash."""
@@ -102,6 +114,44 @@ async def test_a_database_that_crashes_costs_nothing(own_postgres: PostgresServe
         assert {ref.id for ref in desk.heard} == {event.id for event in events}
         heard = [ref.position for ref in desk.heard]
         assert heard == sorted(heard)
+
+
+@pytest.mark.parametrize("asks", [by_driver, by_sqlalchemy])
+async def test_a_database_that_falls_silent_leaves_nothing_behind(
+    postgres: PostgresServer, postgres_url: str, asks
+):
+    left: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: left.append(context["message"]))
+    async with wire(postgres.port) as laid:
+        url = postgres_url.replace(f":{postgres.port}/", f":{laid.port}/")
+
+        def falls_silent(connection: Connection) -> None:
+            asks(connection)
+            laid.cut()
+            asks(connection)
+
+        async with postgres_carrier(url) as carrier:
+            async with asyncio.TaskGroup() as tasks:
+                asking = tasks.create_task(given_up(carrier, falls_silent), name="ask")
+                await until(lambda: asking.done() or farewells(), within=30)
+                # Whoever asked has better to do than to wait for a farewell.
+                asking.cancel()
+            await until(lambda: not farewells(), what="all is let go")
+            gc.collect()
+            laid.mend()
+            assert await carrier.write(written) == str(postgres.port)
+    assert left == []
+
+
+async def given_up(carrier: Carrier, question: Callable[[Connection], None]) -> None:
+    with pytest.raises(StoreUnavailable):
+        await carrier.read(question)
+
+
+def farewells() -> list[asyncio.Task[object]]:
+    """Return what closes connections in the background."""
+    return [one for one in asyncio.all_tasks() if "terminate" in repr(one.get_coro())]
 
 
 async def test_a_primary_that_became_a_standby_is_left_for_the_one_there_is(

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import asyncpg
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -178,14 +178,19 @@ async def _roll_back(connection: AsyncConnection) -> None:
 
 
 async def _throw_away(connection: AsyncConnection) -> None:
-    if not connection.invalidated:
-        # At once: SQLAlchemy would wait for a farewell that nobody may hear, in a task
-        # whose end nobody looks at if we are cancelled meanwhile.
-        raw = await connection.get_raw_connection()
-        if isinstance(raw.driver_connection, asyncpg.Connection):
-            raw.driver_connection.terminate()
     await connection.invalidate()
     await connection.close()
+
+
+def _at_once(dropped: Any, *_: object) -> None:
+    """End a connection that is given up, before SQLAlchemy does it with care.
+
+    It would wait for a farewell that nobody may hear, in a task whose end nobody looks
+    at if we are cancelled meanwhile.
+    """
+    driver = getattr(dropped, "driver_connection", None)
+    if isinstance(driver, asyncpg.Connection):
+        driver.terminate()
 
 
 def _engine(url: str, password: Password) -> tuple[str, AsyncEngine]:
@@ -219,6 +224,7 @@ def _engine(url: str, password: Password) -> tuple[str, AsyncEngine]:
         max_overflow=0,
         pool_timeout=CONNECT,
     )
+    event.listen(engine.sync_engine, "invalidate", _at_once)
     return without_secret(url), engine
 
 
