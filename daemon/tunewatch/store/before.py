@@ -10,16 +10,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 from sqlalchemy import Connection
 
 from tunewatch.diff import JobState
+from tunewatch.store.kept import state_of
 from tunewatch.store.known_pairs import known_pairs
 from tunewatch.store.leases import Holder, lost
 from tunewatch.store.schema import entry
 from tunewatch.store.wanted import Wanted, rows_before
-
-_states = msgspec.json.Decoder(JobState)
 
 
 class Kept(NamedTuple):
@@ -68,7 +66,7 @@ def _before(values: Any) -> Before:
     return Before(
         holder,
         kept._replace(
-            state=_states.decode(kept.state),  # type: ignore[arg-type]
+            state=state_of(kept.state),  # type: ignore[arg-type]
             known=frozenset(kept.known or ()),
         ),
     )

@@ -14,7 +14,7 @@ import msgspec
 from tunewatch.diff import NEW, Delta, Known, Observation, diff
 from tunewatch.model import Job, overlay
 from tunewatch.store.before import Kept
-from tunewatch.store.kept import Changed
+from tunewatch.store.kept import Changed, view_of
 from tunewatch.store.records import Fence
 from tunewatch.store.stamping import sequence_after
 
@@ -30,7 +30,6 @@ _ENDINGS = (
 """Keys of a raw item that only an ended job has: forgotten when it goes on."""
 
 _items = msgspec.json.Decoder(dict[str, Any])
-_views = msgspec.json.Decoder(Job)
 
 
 @dataclass(slots=True)
@@ -74,7 +73,7 @@ def _job_before(seen: Observation, before: Kept, decode: Decode) -> Job:
     was decoded when it was kept, which costs a fifth.
     """
     if seen.raw is None:
-        return _views.decode(before.view)
+        return view_of(before.view)
     return decode(before.raw)
 
 

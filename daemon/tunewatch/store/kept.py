@@ -17,6 +17,10 @@ from tunewatch.store.schema import job, source, tombstone
 from tunewatch.store.statements import Batch, Row
 
 _encode = msgspec.json.encode
+view_of = msgspec.json.Decoder(Job).decode
+"""Returns the job of a row's `view`."""
+state_of = msgspec.json.Decoder(JobState).decode
+"""Returns the state of a row's `state`."""
 
 
 class Changed(NamedTuple):

@@ -10,13 +10,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Select, func, select
 
-from tunewatch.diff import JobState
-from tunewatch.model import Checkpoint, Job, MetricPoint, Selection, Snapshot
+from tunewatch.model import Checkpoint, MetricPoint, Selection, Snapshot
 from tunewatch.plugin import JobRow
+from tunewatch.store.kept import state_of, view_of
 from tunewatch.store.schema import checkpoint, job, point, source
 
-_views = msgspec.json.Decoder(Job)
-_states = msgspec.json.Decoder(JobState)
 _selections = msgspec.json.Decoder(Selection)
 _checkpoints = msgspec.json.Decoder(Checkpoint)
 _metrics = msgspec.json.Decoder(dict[str, float])
@@ -76,7 +74,7 @@ def _realms(connection: Connection) -> list[str]:
 
 def job_row(found: Any) -> JobRow:
     """Return a job as an overview shows it."""
-    state, said = _states.decode(found.state), _views.decode(found.view)
+    state, said = state_of(found.state), view_of(found.view)
     is_history = state.silent or said.ended_before(found.first_contact_at)
     return JobRow(
         source=found.source,
@@ -105,12 +103,12 @@ def snapshot(connection: Connection, name: str, job_id: str) -> Snapshot | None:
     found = connection.execute(jobs_of_id(connection, job_id, name)).first()
     if found is None:
         return None
-    state = _states.decode(found.state)
+    state = state_of(found.state)
     return Snapshot(
         source=found.source,
         realm=found.realm,
         revision=found.revision,
-        job=_views.decode(found.view),
+        job=view_of(found.view),
         settled=state.settled,
         removed=state.removed,
         points=tuple(points(connection, found.key, after=0, limit=None)),

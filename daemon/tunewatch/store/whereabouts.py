@@ -12,14 +12,10 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, literal_column, select
 
-from tunewatch.diff import JobState
 from tunewatch.model import Job
+from tunewatch.store.kept import state_of, view_of
 from tunewatch.store.records import PeekedJob, SourceRow, TrackedJob
 from tunewatch.store.schema import job, source, tombstone
-
-_states = msgspec.json.Decoder(JobState)
-_views = msgspec.json.Decoder(Job)
-
 
 SOURCE_COLUMNS = (
     source.c.id,
@@ -81,7 +77,7 @@ def tracked_jobs(
             key=row.key,
             id=row.id,
             job=decode(row.raw),
-            state=_states.decode(row.state),
+            state=state_of(row.state),
             created_at=row.created_at,
         )
         for row in connection.execute(statement)
@@ -132,8 +128,8 @@ def peeked_jobs(
             id=row.id,
             source_id=row.source_id,
             owner=row.name,
-            job=_views.decode(row.view),
-            state=_states.decode(row.state),
+            job=view_of(row.view),
+            state=state_of(row.state),
         )
         for row in rows
     }
