@@ -169,11 +169,11 @@ async def _roll_back(connection: AsyncConnection) -> None:
         await connection.run_sync(execute, "ROLLBACK")
     except (*_DEAD, SQLAlchemyError):  # the last: found dead before, and thrown away
         # It was the connection that failed, and the caller hears of that already.
-        await connection.invalidate()
+        await _throw_away(connection)
     except BaseException:
-        await connection.invalidate()
+        await _throw_away(connection)
         raise
-    finally:
+    else:
         await connection.close()
 
 

@@ -94,15 +94,10 @@ def read_late(
             count=len(ids),
             digest=digest(body),
         )
+    page: Page[Any]
     page, ids = _page(body, bytes, identify, after=after, limit=limit)
-    return Page(
-        items=_Late(len(ids), lambda: page.items, read),
-        ids=ids,
-        cursor=page.cursor,
-        malformed=page.malformed,
-        count=page.count,
-        digest=digest(body),
-    )
+    items = _Late(len(ids), lambda: page.items, read)
+    return replace(page, items=items, ids=ids, digest=digest(body))
 
 
 def _quickly(body: bytes) -> _Envelope[Named] | None:
