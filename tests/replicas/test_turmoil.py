@@ -188,20 +188,31 @@ async def test_what_is_frozen_or_killed_is_taken_over_and_does_no_harm(
         await turmoil.judged("3 replicas: frozen, killed", track_record, began)
 
 
-@pytest.mark.faults
-@pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("times", [6, 100])
-async def test_what_is_cut_off_from_the_database_is_taken_over_and_does_no_harm(
-    staged, chance, track_record, times
-):
+@pytest.fixture
+def befalls(chance, track_record):
+    """Lend what lets one fault befall the replicas of a fleet, so many times."""
+    return partial(again_and_again, chance, track_record)
+
+
+async def again_and_again(chance, track_record, fault, staged, *, times, name):
+    """Let it befall one of them each time that shares are even, and judge."""
     began = time.monotonic()
     async with staged() as scene:
         turmoil = Turmoil(scene, chance)
         await scene.begin()
         for _ in range(times):
             await scene.shared_evenly()
-            await turmoil.any_of(turmoil.cut)
-        await turmoil.judged("3 replicas: cut off", track_record, began)
+            await turmoil.any_of(partial(fault, turmoil))
+        await turmoil.judged(name, track_record, began)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize("times", [6, 100])
+async def test_what_is_cut_off_from_the_database_is_taken_over_and_does_no_harm(
+    staged, befalls, times
+):
+    await befalls(Turmoil.cut, staged, times=times, name="3 replicas: cut off")
 
 
 @pytest.fixture
@@ -225,31 +236,22 @@ def on_lines(tmp_path, chance):
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("times", [6, 100])
 async def test_what_packets_are_dropped_of_is_taken_over_and_does_no_harm(
-    on_lines, chance, track_record, times
+    on_lines, befalls, times
 ):
-    began = time.monotonic()
-    async with on_lines() as scene:
-        turmoil = Turmoil(scene, chance)
-        await scene.begin()
-        for _ in range(times):
-            await scene.shared_evenly()
-            await turmoil.any_of(turmoil.cut)
-        await turmoil.judged("3 replicas: packets dropped", track_record, began)
+    await befalls(
+        Turmoil.cut, on_lines, times=times, name="3 replicas: packets dropped"
+    )
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(4 * 3600)
-async def test_who_loses_half_of_all_packets_does_no_harm(
-    on_lines, chance, track_record
-):
-    began = time.monotonic()
-    async with on_lines() as scene:
-        turmoil = Turmoil(scene, chance)
-        await scene.begin()
-        for _ in range(rounds(20)):
-            await scene.shared_evenly()
-            await turmoil.any_of(turmoil.thin)
-        await turmoil.judged("3 replicas: half of all packets", track_record, began)
+async def test_who_loses_half_of_all_packets_does_no_harm(on_lines, befalls):
+    await befalls(
+        Turmoil.thin,
+        on_lines,
+        times=rounds(20),
+        name="3 replicas: half of all packets",
+    )
 
 
 @pytest.mark.faults
