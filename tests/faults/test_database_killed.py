@@ -12,7 +12,6 @@ import pytest
 
 from support.fault_scene import fault_scene
 from support.track_record import rounds
-from support.watching import until
 from support.winding_up import wind_up
 
 BACK = 5.0
@@ -26,22 +25,6 @@ def resident(process):
     status = Path(f"/proc/{process.pid}/status").read_text()
     [line] = [one for one in status.splitlines() if one.startswith("VmRSS")]
     return int(line.split()[1]) / 1024
-
-
-async def is_ready(scene):
-    status, _ = await scene.daemon.asked("/readyz")
-    return status == 200
-
-
-async def goes_on(scene):
-    """Return how long it takes until it is ready and delivers again."""
-    began, before = time.monotonic(), scene.receiver.arrivals
-
-    async def is_back():
-        return scene.receiver.arrivals > before and await is_ready(scene)
-
-    await until(is_back, within=30, every=0.05, what="it delivers again")
-    return time.monotonic() - began
 
 
 @pytest.fixture
@@ -65,7 +48,7 @@ async def killed(times, staged, postgres, chance, track_record):
             finally:
                 # Not in a thread: the server ends with the one that started it.
                 postgres.start()
-            back.append(await goes_on(scene))
+            back.append(await scene.goes_on(within=30))
         grown = resident(process) - before
         if times > 1:
             await scene.play_out()
@@ -73,12 +56,7 @@ async def killed(times, staged, postgres, chance, track_record):
         books = await wind_up(scene)
         track_record(
             "PostgreSQL killed under load",
-            **scene.figures(books)
-            | {
-                "runs": times,
-                "repeated": scene.receiver.repeats.total(),
-                "recovered in": f"{max(back):.1f} s at most",
-            },
+            **scene.recoveries(books, runs=times, took=back),
             seconds=round(time.monotonic() - began),
         )
         scene.acquit(books)

@@ -53,7 +53,7 @@ def on_a_failing_disk(library):
 
 
 async def fails(times, disk_library, tmp_path, chance, track_record):
-    began, resumed, panics = time.monotonic(), [], 0
+    began, resumed = time.monotonic(), []
     with on_a_failing_disk(disk_library) as (server, disk):
         url = server.create()
         await make_tables(url)
@@ -77,7 +77,9 @@ async def fails(times, disk_library, tmp_path, chance, track_record):
                 if is_lasting:
                     await ends(scene, server)
                 disk.heal()
-                resumed.append(await is_back(scene, server))
+                if server.process is None:
+                    server.start()
+                resumed.append(await scene.goes_on())
                 assert process.returncode is None, scene.daemon.said()
             panics = (server.directory / "log").read_text().count("PANIC:")
             if times > SHORT:
@@ -88,12 +90,7 @@ async def fails(times, disk_library, tmp_path, chance, track_record):
             repeats = scene.receiver.repeats
             track_record(
                 "the disk under PostgreSQL fails",
-                **scene.figures(books)
-                | {
-                    "runs": times,
-                    "repeated": repeats.total(),
-                    "recovered in": f"{max(resumed):.1f} s at most",
-                },
+                **scene.recoveries(books, runs=times, took=resumed),
                 seconds=round(time.monotonic() - began),
             )
             scene.acquit(books)
@@ -109,26 +106,12 @@ async def ends(scene, server):
     )
 
     async def is_told():
-        status, _ = await scene.daemon.asked("/readyz")
-        return status == 503 and await scene.daemon.metric("tunewatch_state_up") == 0.0
+        status, up, _ = await scene.stands()
+        return (status, up) == (503, 0.0)
 
     await until(is_told, within=30, every=0.1, what="it says that nothing is written")
     assert (await scene.daemon.asked("/livez"))[0] == 200
     server.process = None
-
-
-async def is_back(scene, server):
-    """Start the server if it has ended; return how long all took to go on from then."""
-    if server.process is None:
-        server.start()
-    began, before = time.monotonic(), scene.receiver.arrivals
-
-    async def is_ready():
-        status, _ = await scene.daemon.asked("/readyz")
-        return status == 200 and scene.receiver.arrivals > before
-
-    await until(is_ready, within=60, every=0.05, what="it goes on")
-    return time.monotonic() - began
 
 
 @pytest.mark.timeout(180)

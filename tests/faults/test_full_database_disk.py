@@ -8,7 +8,6 @@ is read-only from one moment to the next, as a primary is that became a standby.
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import time
 from contextlib import contextmanager, suppress
@@ -116,13 +115,6 @@ class ReadOnly:
         self.server.run("SELECT pg_reload_conf()")
 
 
-async def stands(scene):
-    """Return whether it is ready, whether the store takes what it is given, and why."""
-    status, text = await scene.daemon.asked("/readyz")
-    up = await scene.daemon.metric("tunewatch_state_up")
-    return status, up, " ".join(json.loads(text)["reasons"])
-
-
 def is_away(told, reason):
     status, up, reasons = told
     return (status, up) == (503, 0.0) and reason in reasons
@@ -152,7 +144,7 @@ async def strikes(tmp_path, chance, track_record, fault, *also, times, longest):
                     await goes_on_for(one, scene, chance.uniform(1.0, longest))
                 finally:
                     one.end()
-                resumed.append(await is_back(scene))
+                resumed.append(await scene.goes_on())
                 most += one.bouts
                 for pair in PAIRS:
                     starts, ends = (len(scene.daemon.lines(event)) for event in pair)
@@ -168,12 +160,7 @@ async def strikes(tmp_path, chance, track_record, fault, *also, times, longest):
             repeats = scene.receiver.repeats
             track_record(
                 fault.name,
-                **scene.figures(books)
-                | {
-                    "runs": times,
-                    "repeated": repeats.total(),
-                    "recovered in": f"{max(resumed):.1f} s at most",
-                },
+                **scene.recoveries(books, runs=times, took=resumed),
                 seconds=round(time.monotonic() - began),
             )
             scene.acquit(books)
@@ -196,7 +183,7 @@ async def goes_on_for(trouble, scene, seconds):
 
     async def is_told():
         trouble.strike()
-        return is_away(await stands(scene), trouble.reason)
+        return is_away(await scene.stands(), trouble.reason)
 
     await until(is_told, within=30, every=0.1, what="it says that nothing is written")
     # What was acknowledged and cannot be written comes again if its lease ends.
@@ -204,25 +191,13 @@ async def goes_on_for(trouble, scene, seconds):
     before, end = scene.receiver.arrivals, time.monotonic() + seconds
     while time.monotonic() < end:
         await asyncio.sleep(0.5)
-        trouble.strike()
-        told = await stands(scene)
         # A table that has room left takes a little more, and that is no trouble.
-        assert is_away(told, trouble.reason) or not trouble.is_total, told
+        within = 0.0 if trouble.is_total else RESUMED
+        await until(is_told, within=within, every=0.1, what="it says so all the time")
         assert (await scene.daemon.asked("/livez"))[0] == 200
     if trouble.is_total:
         # What was on its way when it began.
         assert scene.receiver.arrivals - before <= SINKS * AT_ONCE
-
-
-async def is_back(scene):
-    began, before = time.monotonic(), scene.receiver.arrivals
-
-    async def is_ready():
-        status, _ = await scene.daemon.asked("/readyz")
-        return status == 200 and scene.receiver.arrivals > before
-
-    await until(is_ready, within=60, every=0.05, what="it goes on")
-    return time.monotonic() - began
 
 
 @pytest.mark.timeout(120)

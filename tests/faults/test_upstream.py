@@ -90,12 +90,7 @@ async def rotates(times, moved, chance, track_record, *, rate=0.0):
         books = await wind_up(scene)
         track_record(
             "a key revoked and rotated under load",
-            **scene.figures(books)
-            | {
-                "runs": times,
-                "repeated": scene.receiver.repeats.total(),
-                "recovered in": f"{max(found):.1f} s at most",
-            },
+            **scene.recoveries(books, runs=times, took=found),
             seconds=round(time.monotonic() - began),
         )
         scene.acquit(books)

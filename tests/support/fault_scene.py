@@ -6,9 +6,10 @@ What goes wrong, and when, is the test's; how it all ends is told here once.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,23 @@ class Scene:
         """Wait until this life's daemon delivers."""
         before = self.receiver.arrivals
         await until(lambda: self.receiver.arrivals > before, what="it delivers")
+
+    async def goes_on(self, *, within: float = 60.0) -> float:
+        """Wait until the daemon is ready and delivers again; return the seconds."""
+        began, before = time.monotonic(), self.receiver.arrivals
+
+        async def is_back() -> bool:
+            status, _ = await self.daemon.asked("/readyz")
+            return status == 200 and self.receiver.arrivals > before
+
+        await until(is_back, within=within, every=0.05, what="it delivers again")
+        return time.monotonic() - began
+
+    async def stands(self) -> tuple[int, float, str]:
+        """Return whether it is ready, whether the store takes writes, and why not."""
+        status, text = await self.daemon.asked("/readyz")
+        up = await self.daemon.metric("tunewatch_state_up")
+        return status, up, " ".join(json.loads(text)["reasons"])
 
     async def kill(self) -> None:
         """Kill the daemon and look at what it left."""
@@ -163,6 +181,16 @@ class Scene:
             "repeated": f"{mean(repeats):.1f} a kill, most {max(repeats)}{aside}",
             "out of order": len(self.receiver.inversions),
             **ready,
+        }
+
+    def recoveries(
+        self, books: Books, *, runs: int, took: Sequence[float]
+    ) -> dict[str, object]:
+        """Return the figures of faults that the daemon outlived, and s they took."""
+        return self.figures(books) | {
+            "runs": runs,
+            "repeated": self.receiver.repeats.total(),
+            "recovered in": f"{max(took):.1f} s at most",
         }
 
     def acquit(self, books: Books) -> None:
