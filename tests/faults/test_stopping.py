@@ -14,6 +14,8 @@ from support.watching import until
 GRACE = 5.0
 OVER = 1.5
 """s that may pass after the grace: closing the store, ending the interpreter."""
+YOUNG = 1.0
+"""s after its birth at most that it is told to stop: often before it is ready."""
 ECHO = 0.7
 """s after which a signal is a second one, and no echo of the first."""
 
@@ -65,6 +67,61 @@ async def test_two_hundred_stops_under_load_are_in_time_and_lose_nothing(
     staged, chance, track_record
 ):
     await stops(rounds(200), staged, chance, track_record)
+
+
+async def stops_young(times, staged, chance, track_record):
+    """Stop it at any moment of its first second, which takes up what was left."""
+    began, took, deaf = time.monotonic(), [], 0
+    async with staged(grace=GRACE, at_once=4, sinks=8) as scene:
+        for _ in range(times):
+            await scene.receiver.silence()
+            scene.receiver.life += 1
+            before = scene.daemon.log_size()
+            await scene.daemon.spawn()
+            await asyncio.sleep(chance.uniform(0.0, YOUNG))
+            code, seconds = await scene.daemon.stop()
+            # Until it listens to signals, one ends it as it ends any program.
+            is_deaf = code == -signal.SIGTERM and scene.daemon.log_size() == before
+            assert code == 0 or is_deaf, scene.daemon.said()
+            deaf += is_deaf
+            took.append(seconds)
+            scene.judge.audit()
+        await scene.start()
+        await scene.play_out()
+        books = await scene.close()
+        repeated = scene.receiver.repeats.total()
+        track_record(
+            "SIGTERM within a second of the start",
+            **scene.figures(books)
+            | {
+                "runs": times,
+                "repeated": repeated,
+                "recovered in": f"stopped in {max(took):.1f} s at most",
+            },
+            seconds=round(time.monotonic() - began),
+        )
+        scene.acquit(books)
+        said = scene.daemon.log.read_text()
+    assert deaf < times, "it was never told anything"
+    assert max(took) <= GRACE + OVER
+    assert repeated == 0, "what was out when it was told to stop was repeated"
+    for words in ("never retrieved", "was destroyed", "never awaited", "Traceback"):
+        assert words not in said
+
+
+@pytest.mark.timeout(200)
+async def test_a_stop_in_its_first_second_is_in_time_and_loses_and_repeats_nothing(
+    staged, chance, track_record
+):
+    await stops_young(10, staged, chance, track_record)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(4 * 3600)
+async def test_a_thousand_stops_in_the_first_second_lose_and_repeat_nothing(
+    staged, chance, track_record
+):
+    await stops_young(rounds(1000), staged, chance, track_record)
 
 
 async def test_an_idle_daemon_stops_within_two_seconds(staged):

@@ -131,6 +131,10 @@ class DaemonProcess:
         """Return the end of its log."""
         return self.log.read_text()[-characters:]
 
+    def log_size(self) -> int:
+        """Return how many bytes it has said so far."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
     def lines(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of its log about one event."""
         lines = self.log.read_text().splitlines()

@@ -159,6 +159,13 @@ FAULTS = (
         "exit code 0 within the grace, nothing sent twice, no task left behind",
     ),
     Fault(
+        "SIGTERM within a second of the start",
+        f"{_HERE}test_stopping.py::test_a_thousand_stops_in_the_first_second_lose_and_repeat_nothing",
+        (39, 40),
+        "at any moment, while it takes up what was left, too; a signal before it "
+        "listens to any ends it as it ends any program",
+    ),
+    Fault(
         "SIGHUP under load",
         f"{_HERE}test_reloading.py::test_two_hundred_reloads_under_load_lose_nothing",
         (44,),
