@@ -51,7 +51,7 @@ async def fills_up(times, longest, on_a_disk, chance, track_record):
             await scene.at_work()
             await asyncio.sleep(chance.uniform(0.0, 0.5))
             disk.fill(chance.choice((0, 5000, 40_000)))
-            await is_paused(scene)
+            await scene.pauses("room")
             await asyncio.sleep(chance.uniform(1.0, longest))
             before = scene.receiver.arrivals
             await asyncio.sleep(0.5)
@@ -90,14 +90,6 @@ def said_once_each(daemon, turns):
     assert began >= turns
 
 
-async def is_paused(scene):
-    async def says_so():
-        status, text = await scene.daemon.asked("/readyz")
-        return status == 503 and "room" in text
-
-    await until(says_so, within=30, every=0.1, what="/readyz says that it is full")
-
-
 @pytest.mark.timeout(120)
 async def test_a_full_disk_pauses_everything_and_all_goes_on_with_room(
     on_a_disk, chance, track_record
@@ -125,7 +117,7 @@ async def test_a_start_on_a_full_disk_waits_for_room(on_a_disk):
         await until(
             lambda: "store.away" in scene.daemon.said(), within=30, what="it says so"
         )
-        await is_paused(scene)
+        await scene.pauses("room")
         disk.free()
         await scene.goes_on()
         assert process.returncode is None
@@ -158,7 +150,7 @@ async def fails(times, on_a_disk, chance, track_record):
                 ended += 1
             elif is_lasting:
                 # It cannot even make the index beside the file: it waits, and says so.
-                await is_paused(scene)
+                await scene.pauses("room")
             else:
                 # SQLite's own housekeeping failed, which it does anew from the start.
                 await scene.at_work()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 import pytest
 
-from support.daemon_process import KEY, DaemonProcess
+from support.daemon_process import KEY
 from support.fault_scene import fault_scene
+from support.rotating_key import KeyInFile
 from support.track_record import rounds
 from support.watching import until
 from support.winding_up import wind_up
@@ -20,28 +20,6 @@ REFUSED = 12
 """Requests with a revoked key, at most: those that were under way, and a probe."""
 RATE = 0.15
 """Part of all answers that fail."""
-
-
-class KeyInFile(DaemonProcess):
-    """One whose key is read from a file, as often as that changes."""
-
-    @property
-    def key_file(self) -> Path:
-        return self.program.directory / "key"
-
-    def tables(self) -> str:
-        return (
-            f"[sources.research]\napi_key_file = '{self.key_file}'\n"
-            f"base_url = '{self.api_url}'"
-        )
-
-
-def keep(file, key):
-    """Exchange a key as tools do that let nobody read half of it."""
-    fresh = file.with_suffix(".new")
-    fresh.write_text(f"{key}\n")
-    fresh.chmod(0o600)
-    fresh.rename(file)
 
 
 @pytest.fixture
@@ -60,8 +38,8 @@ def moved(tmp_path, chance):
 async def rotates(times, moved, chance, track_record, *, rate=0.0):
     began, found, refused = time.monotonic(), [], []
     async with moved() as scene:
-        api, file, old = scene.moving.api, scene.daemon.key_file, KEY
-        keep(file, old)
+        api, daemon, old = scene.moving.api, scene.daemon, KEY
+        daemon.keep(old)
         await scene.start()
         failing = api.chaos(rate=rate, seed=chance.randrange(2**31)) if rate else None
         for number in range(times):
@@ -70,7 +48,7 @@ async def rotates(times, moved, chance, track_record, *, rate=0.0):
             new, at = f"sk-{number}", time.monotonic()
             api.rotate_key(old, new)
             await asyncio.sleep(chance.uniform(0.0, 1.5))
-            keep(file, new)
+            daemon.keep(new)
             in_file = time.monotonic()
             await until(
                 lambda new=new: api.requests.matching(key=new),
@@ -101,7 +79,7 @@ async def rotates(times, moved, chance, track_record, *, rate=0.0):
 async def fails_by_chance(seconds, moved, chance, track_record):
     began = time.monotonic()
     async with moved() as scene:
-        keep(scene.daemon.key_file, KEY)
+        scene.daemon.keep(KEY)
         await scene.start()
         await scene.at_work()
         rule = scene.moving.api.chaos(rate=RATE, seed=chance.randrange(2**31))

@@ -81,6 +81,15 @@ class Scene:
         await until(is_back, within=within, every=0.05, what="it delivers again")
         return time.monotonic() - began
 
+    async def pauses(self, reason: str) -> None:
+        """Wait until it is not ready, for a reason that has this word."""
+
+        async def says_so() -> bool:
+            status, text = await self.daemon.asked("/readyz")
+            return status == 503 and reason in text
+
+        await until(says_so, within=30, every=0.1, what=f"/readyz says {reason!r}")
+
     async def stands(self) -> tuple[int, float, str]:
         """Return whether it is ready, whether the store takes writes, and why not."""
         status, text = await self.daemon.asked("/readyz")

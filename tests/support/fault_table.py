@@ -159,6 +159,14 @@ FAULTS = (
         "exit code 0 within the grace, nothing sent twice, no task left behind",
     ),
     Fault(
+        "hours of mixed troubles",
+        f"{_HERE}test_soak.py::test_hours_of_trouble_leave_nothing_behind",
+        (46,),
+        "a receiver refuses or hangs, the API fails by chance or altogether, the disk "
+        "is full, the key is exchanged, the configuration is reloaded; nothing of it "
+        "ends the process, and memory, files and threads stay as they are",
+    ),
+    Fault(
         "SIGTERM within a second of the start",
         f"{_HERE}test_stopping.py::test_a_thousand_stops_in_the_first_second_lose_and_repeat_nothing",
         (39, 40),
