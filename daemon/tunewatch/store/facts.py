@@ -15,7 +15,7 @@ from tunewatch.diff import Delta, Known, Observation
 from tunewatch.model import Checkpoint
 from tunewatch.store.before import Kept
 from tunewatch.store.schema import checkpoint, entry, point
-from tunewatch.store.statements import Batch, Row
+from tunewatch.store.statements import Batch, Row, padded
 
 _checkpoints = msgspec.json.Decoder(Checkpoint)
 _metrics = msgspec.json.Decoder(dict[str, float])
@@ -63,7 +63,7 @@ def _checkpoints_of(
 ) -> dict[int, dict[str, Checkpoint]]:
     found: defaultdict[int, dict[str, Checkpoint]] = defaultdict(dict)
     if keys:
-        for key, body in connection.execute(_listed, {"keys": keys}):
+        for key, body in connection.execute(_listed, {"keys": padded(keys)}):
             one = _checkpoints.decode(body)
             found[key][one.id] = one
     return found

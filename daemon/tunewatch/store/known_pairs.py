@@ -5,19 +5,16 @@ Knows tables only as names and types.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from itertools import chain
-from typing import TypeVar
 
 from sqlalchemy import Connection, Table
 
 from tunewatch.store import wording
-from tunewatch.store.statements import columns_of, fetch
+from tunewatch.store.statements import columns_of, fetch, padded
 
-RowT = TypeVar("RowT")
-
-_MOST_VARIABLES = 10_000
-"""Below SQLite's limit of 32,766."""
+_AT_ONCE = 128
+"""Pairs in one question to SQLite, which keeps a program for each number of them."""
 
 
 def known_pairs(
@@ -40,19 +37,9 @@ def _known_in_parts(
     connection: Connection, table: Table, column: str, pairs: list[tuple[int, str]]
 ) -> set[tuple[int, str]]:
     known: set[tuple[int, str]] = set()
-    for start in range(0, len(pairs), _MOST_VARIABLES // 2):
-        part: Sequence[tuple[int, str]] = pairs[start : start + _MOST_VARIABLES // 2]
-        part = padded(part)
+    for start in range(0, len(pairs), _AT_ONCE):
+        part = padded(pairs[start : start + _AT_ONCE])
         sql = wording.known_values(table, column, len(part))
         rows = fetch(connection, sql, list(chain.from_iterable(part)))
         known.update((row[0], row[1]) for row in rows)
     return known
-
-
-def padded(rows: Sequence[RowT]) -> Sequence[RowT]:
-    """Return rows with the last one repeated, by a fifth of them at most.
-
-    For what may be asked twice: SQLite makes and keeps a program for each number.
-    """
-    step = 1 << max(0, (len(rows) - 1).bit_length() - 3)
-    return [*rows, *[rows[-1]] * (-len(rows) % step)]

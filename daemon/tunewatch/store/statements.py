@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.util import await_only
@@ -18,6 +18,7 @@ from tunewatch.store import wording
 from tunewatch.store.schema import event
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 
 class Appended(NamedTuple):
@@ -211,3 +212,12 @@ def _given(rows: Sequence[Row]) -> Sequence[Any]:
 def columns_of(rows: Sequence[Row]) -> list[list[Any]]:
     """Return the values of rows by column, as PostgreSQL takes them."""
     return [list(values) for values in zip(*rows, strict=True)]
+
+
+def padded(rows: Sequence[T]) -> Sequence[T]:
+    """Return rows with the last one repeated, by a fifth of them at most.
+
+    For what may be asked twice: SQLite makes and keeps a program for each number.
+    """
+    step = 1 << max(0, (len(rows) - 1).bit_length() - 3)
+    return [*rows, *[rows[-1]] * (-len(rows) % step)]

@@ -31,10 +31,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
-from tunewatch.store.known_pairs import padded
 from tunewatch.store.records import Fence
 from tunewatch.store.schema import entry, job, lease, source
-from tunewatch.store.statements import fetch
+from tunewatch.store.statements import fetch, padded
 from tunewatch.store.wording import marks
 
 _FEW = 8
