@@ -21,6 +21,7 @@ ECHO = 0.7
 
 
 async def stops(times, staged, chance, track_record):
+    """Stop it at work."""
     began, took = time.monotonic(), []
     async with staged(grace=GRACE, at_once=4, sinks=8) as scene:
         for _ in range(times):
@@ -33,25 +34,30 @@ async def stops(times, staged, chance, track_record):
             assert code == 0, scene.daemon.said()
             took.append(seconds)
             scene.judge.audit()
-        await scene.start()
-        await scene.play_out()
-        books = await scene.close()
-        figures = scene.figures(books) | {
-            "runs": times,
+        await were_in_order("SIGTERM under load", scene, took, began, track_record)
+
+
+async def were_in_order(fault, scene, took, began, track_record):
+    """Play it out after the last stop, and look at what they all left."""
+    await scene.start()
+    await scene.play_out()
+    books = await scene.close()
+    track_record(
+        fault,
+        **scene.figures(books)
+        | {
+            "runs": len(took),
+            "repeated": scene.receiver.repeats.total(),
             "recovered in": f"stopped in {max(took):.1f} s at most",
-        }
-        repeated = sum(scene.receiver.repeats.values())
-        figures["repeated"] = repeated
-        track_record(
-            "SIGTERM under load",
-            **figures,
-            seconds=round(time.monotonic() - began),
-        )
-        scene.acquit(books)
+        },
+        seconds=round(time.monotonic() - began),
+    )
+    scene.acquit(books)
     assert max(took) <= GRACE + OVER
-    assert repeated == 0, "what was out when it was told to stop was repeated"
-    assert "never retrieved" not in scene.daemon.log.read_text()
-    assert "was destroyed" not in scene.daemon.log.read_text()
+    assert scene.receiver.repeats.total() == 0, "what was out was repeated"
+    said = scene.daemon.log.read_text()
+    for words in ("never retrieved", "was destroyed", "never awaited", "Traceback"):
+        assert words not in said
 
 
 @pytest.mark.timeout(200)
@@ -70,7 +76,7 @@ async def test_two_hundred_stops_under_load_are_in_time_and_lose_nothing(
 
 
 async def stops_young(times, staged, chance, track_record):
-    """Stop it at any moment of its first second, which takes up what was left."""
+    """Stop it at any moment of its first second, when it takes up what was left."""
     began, took, deaf = time.monotonic(), [], 0
     async with staged(grace=GRACE, at_once=4, sinks=8) as scene:
         for _ in range(times):
@@ -86,34 +92,16 @@ async def stops_young(times, staged, chance, track_record):
             deaf += is_deaf
             took.append(seconds)
             scene.judge.audit()
-        await scene.start()
-        await scene.play_out()
-        books = await scene.close()
-        repeated = scene.receiver.repeats.total()
-        track_record(
-            "SIGTERM within a second of the start",
-            **scene.figures(books)
-            | {
-                "runs": times,
-                "repeated": repeated,
-                "recovered in": f"stopped in {max(took):.1f} s at most",
-            },
-            seconds=round(time.monotonic() - began),
-        )
-        scene.acquit(books)
-        said = scene.daemon.log.read_text()
-    assert deaf < times, "it was never told anything"
-    assert max(took) <= GRACE + OVER
-    assert repeated == 0, "what was out when it was told to stop was repeated"
-    for words in ("never retrieved", "was destroyed", "never awaited", "Traceback"):
-        assert words not in said
+        assert deaf < times, "it was never told anything"
+        fault = "SIGTERM within a second of the start"
+        await were_in_order(fault, scene, took, began, track_record)
 
 
 @pytest.mark.timeout(200)
 async def test_a_stop_in_its_first_second_is_in_time_and_loses_and_repeats_nothing(
     staged, chance, track_record
 ):
-    await stops_young(10, staged, chance, track_record)
+    await stops_young(5, staged, chance, track_record)
 
 
 @pytest.mark.faults
