@@ -26,6 +26,8 @@ LEASE = 12.0
 """s after which who cannot renew sends nothing any more."""
 LONGEST_LOSS = 60.0
 """s for which packets are lost, at most."""
+POLLED = 0.2 + 2.0
+"""s within which every source is asked after: the interval, and what is lost of it."""
 IN_FLIGHT = 2 * 8
 """Deliveries of one source that can be out at once."""
 
@@ -139,8 +141,8 @@ class Turmoil:
     def runs(self):
         return sum(len(took) for took in self.took.values())
 
-    async def judged(self, fault, track_record, began):
-        """Play it out, and let the judge decide."""
+    async def judged(self, fault, track_record, began, *also):
+        """Play it out, and let the judge decide; `also` is told with the times."""
         scene = self.scene
         await scene.play_out()
         await scene.shared_evenly()
@@ -151,7 +153,7 @@ class Turmoil:
             | {
                 "runs": self.runs,
                 "repeated": scene.receiver.repeats.total(),
-                "recovered in": self.told(),
+                "recovered in": "; ".join((self.told(), *also)),
             },
             seconds=round(time.monotonic() - began),
         )
@@ -307,5 +309,21 @@ async def test_fifty_rolling_restarts_under_load_lose_and_repeat_nothing(
         for _ in range(50):
             for one in scene.replicas:
                 await turmoil.roll(one)
-        await turmoil.judged("3 replicas: rolled", track_record, began)
+        unwatched = longest_gap(scene.moving.api.requests)
+        await turmoil.judged(
+            "3 replicas: rolled",
+            track_record,
+            began,
+            f"no source was left alone for more than {unwatched:.1f} s",
+        )
     assert scene.receiver.repeats.total() == 0
+    assert unwatched <= POLLED
+
+
+def longest_gap(requests):
+    """Return the longest that a source was not asked after, in s."""
+    newest, longest = {}, 0.0
+    for one in requests:
+        longest = max(longest, one.at - newest.get(one.key, one.at))
+        newest[one.key] = one.at
+    return longest
