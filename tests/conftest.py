@@ -10,10 +10,21 @@ from pathlib import Path
 import pytest
 
 from support.databases import PostgresServer, postgres_server
+from support.pgbouncer import PgBouncer, pgbouncer
 from support.stores import make_tables
 from support.track_record import chance, pytest_terminal_summary, seed, track_record
 
 __all__ = ["chance", "pytest_terminal_summary", "seed", "track_record"]
+
+
+@pytest.hookimpl
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let every test that uses PostgreSQL go through a pooler."""
+    parser.addoption(
+        "--through-pooler",
+        action="store_true",
+        help="reach PostgreSQL through a pgbouncer that pools by transaction",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -32,12 +43,32 @@ def postgres_template(postgres: PostgresServer) -> str:
     return url.rpartition("/")[2]
 
 
+@pytest.fixture(scope="session")
+def pooled(
+    request: pytest.FixtureRequest, postgres: PostgresServer
+) -> Iterator[PgBouncer | None]:
+    """Lend the pooler that tests are to go through, None if to none."""
+    if not request.config.getoption("through_pooler"):
+        yield None
+        return
+    with pgbouncer(postgres, sessions=1) as pooler:
+        yield pooler
+
+
 @pytest.fixture
-def postgres_url(postgres: PostgresServer, postgres_template: str) -> Iterator[str]:
+def postgres_url(
+    postgres: PostgresServer, postgres_template: str, pooled: PgBouncer | None
+) -> Iterator[str]:
     """Lend a database of its own, with tables and nothing in them."""
     url = postgres.create(postgres_template)
-    yield url
+    yield url if pooled is None else pooled.url(url)
     postgres.drop(url)
+
+
+@pytest.fixture
+def server_url(postgres: PostgresServer, postgres_url: str) -> str:
+    """Lend the same database past any pooler, for what is about sessions."""
+    return postgres.url(postgres_url.rpartition("/")[2])
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

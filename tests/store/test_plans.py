@@ -147,11 +147,9 @@ async def everything_hot(desk: Desk) -> None:
     await store.retention.purge(desk.held, older_than=1e9, plugins=["ops"])
 
 
-async def test_postgresql_scans_no_big_table(
-    postgres: PostgresServer, postgres_url: str
-):
-    database = postgres_url.rpartition("/")[2]
-    async with open_desk(postgres_url) as desk:
+async def test_postgresql_scans_no_big_table(postgres: PostgresServer, server_url: str):
+    database = server_url.rpartition("/")[2]
+    async with open_desk(server_url) as desk:
         await fill(desk)
     postgres.run("ANALYZE", database)
     for setting in (
@@ -162,7 +160,7 @@ async def test_postgresql_scans_no_big_table(
         postgres.run(f"ALTER DATABASE {database} SET {setting}")
     log = postgres.directory / "log"
     before = log.stat().st_size
-    async with open_desk(postgres_url) as desk:
+    async with open_desk(server_url) as desk:
         await everything_hot(desk)
     with log.open() as file:
         file.seek(before)

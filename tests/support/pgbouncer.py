@@ -78,15 +78,17 @@ class PgBouncer:
 
 
 @contextmanager
-def pgbouncer(server: PostgresServer) -> Iterator[PgBouncer]:
-    """Run one until the block ends."""
+def pgbouncer(
+    server: PostgresServer, *, sessions: int = SESSIONS
+) -> Iterator[PgBouncer]:
+    """Run one, with so many sessions for each database, until the block ends."""
     directory = Path(tempfile.mkdtemp(prefix="tw-pgb-", dir="/tmp"))
     pooler = PgBouncer(server, free_port(), directory)
     (directory / "ini").write_text(
         f"[databases]\n* = host=127.0.0.1 port={server.port} user=tunewatch\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {pooler.port}\n"
         "unix_socket_dir =\nauth_type = any\npool_mode = transaction\n"
-        f"default_pool_size = {SESSIONS}\nserver_round_robin = 1\n"
+        f"default_pool_size = {sessions}\nserver_round_robin = 1\n"
         "max_client_conn = 200\n"
     )
     if os.geteuid() == 0:
