@@ -435,8 +435,8 @@ BARS = (
     Bar(
         46,
         "8 hours of mixed faults without growth",
-        "UNPROVED for so long: the record has an hour, and so has `make longevity`, "
-        "which is forty days",
+        "UNPROVED for so long: the record tells for how long, and `make longevity` is "
+        "an hour that is forty days",
     ),
     Bar(
         48,
