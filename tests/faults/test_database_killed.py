@@ -28,8 +28,8 @@ def resident(process):
 
 
 @pytest.fixture
-def staged(tmp_path, postgres_url, postgres, chance):
-    return partial(fault_scene, tmp_path, postgres_url, postgres, chance)
+def staged(tmp_path, server_url, postgres, chance):
+    return partial(fault_scene, tmp_path, server_url, postgres, chance)
 
 
 async def killed(times, staged, postgres, chance, track_record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -16,14 +17,27 @@ from tunewatch.store.opening import Store, open_store
 from tunewatch.store.records import Fence, LeaseLost
 
 
-@pytest.fixture
-async def replicas(postgres_url: str) -> AsyncIterator[tuple[Store, Store]]:
+@asynccontextmanager
+async def two_of(url: str) -> AsyncIterator[tuple[Store, Store]]:
     async with (
-        open_store(postgres_url, clock=HandClock(), owner="one") as one,
-        open_store(postgres_url, clock=HandClock(), owner="two") as two,
+        open_store(url, clock=HandClock(), owner="one") as one,
+        open_store(url, clock=HandClock(), owner="two") as two,
     ):
         await one.sources.contact("research", "openai", "realm")
         yield one, two
+
+
+@pytest.fixture
+async def replicas(postgres_url: str) -> AsyncIterator[tuple[Store, Store]]:
+    async with two_of(postgres_url) as both:
+        yield both
+
+
+@pytest.fixture
+async def rivals(server_url: str) -> AsyncIterator[tuple[Store, Store]]:
+    """Replicas of which one is in the middle of a transaction."""
+    async with two_of(server_url) as both:
+        yield both
 
 
 async def expire(store: Store) -> None:
@@ -198,8 +212,8 @@ async def test_no_more_are_taken_than_was_said(replicas):
     assert await one.leases.acquire_free([2, 1], most=1) == [Fence(2, 1)]
 
 
-async def test_a_lease_under_which_somebody_writes_is_left_for_the_next_time(replicas):
-    one, two = replicas
+async def test_a_lease_under_which_somebody_writes_is_left_for_the_next_time(rivals):
+    one, two = rivals
     old = await one.leases.acquire(1)
     await expire(one)
     written = asyncio.Event()
@@ -218,13 +232,13 @@ async def test_a_lease_under_which_somebody_writes_is_left_for_the_next_time(rep
 
 
 async def test_a_lease_that_somebody_changes_right_now_is_passed_over(
-    replicas, postgres_url
+    rivals, server_url
 ):
-    one, two = replicas
+    one, two = rivals
     await one.sources.contact("s2", "openai", "realm2")
     await one.leases.acquire_free([1, 2], most=2)
     await expire(one)
-    client = await asyncpg.connect(postgres_url)
+    client = await asyncpg.connect(server_url)
     async with client.transaction():
         await client.execute("UPDATE lease SET owner = owner WHERE source_id = 1")
         # An insert of the row would wait.

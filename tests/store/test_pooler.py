@@ -15,10 +15,10 @@ from tunewatch.store.records import StoreUnavailable
 
 
 async def test_everything_works_without_a_session(
-    postgres: PostgresServer, postgres_url: str
+    postgres: PostgresServer, server_url: str
 ):
     async with pooler(postgres.port) as between:
-        url = postgres_url.replace(f":{postgres.port}/", f":{between.port}/")
+        url = server_url.replace(f":{postgres.port}/", f":{between.port}/")
         async with open_desk(url) as desk:
             await desk.saw("a", raw=raw_job("a"), checkpoints=(checkpoint(1),))
             async with asyncio.TaskGroup() as tasks:
@@ -45,13 +45,13 @@ async def test_tables_are_made_through_a_pooler(postgres: PostgresServer):
         postgres.drop(empty)
 
 
-async def test_limits_hold_in_every_transaction_and_end_with_it(postgres_url: str):
+async def test_limits_hold_in_every_transaction_and_end_with_it(server_url: str):
     def limits(connection) -> list[str]:
         names = ("statement_timeout", "lock_timeout", "synchronous_commit")
         names += ("idle_in_transaction_session_timeout",)
         return [connection.scalar(text(f"SHOW {name}")) for name in names]
 
-    async with open_desk(postgres_url) as desk:
+    async with open_desk(server_url) as desk:
         carrier = desk.store.carrier
         assert await carrier.write(limits) == ["3500ms", "3s", "on", "3500ms"]
         left = await carrier.write(
@@ -60,11 +60,11 @@ async def test_limits_hold_in_every_transaction_and_end_with_it(postgres_url: st
         assert left == 0
 
 
-async def test_who_gets_no_connection_in_time_is_told_to_come_again(postgres_url: str):
+async def test_who_gets_no_connection_in_time_is_told_to_come_again(server_url: str):
     def slow(connection) -> None:
         connection.execute(text("SELECT pg_sleep(3.3)"))
 
-    async with open_desk(postgres_url) as desk:
+    async with open_desk(server_url) as desk:
         async with asyncio.TaskGroup() as tasks:
             for number in range(CONNECTIONS):
                 tasks.create_task(desk.store.carrier.read(slow), name=f"slow:{number}")

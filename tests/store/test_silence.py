@@ -77,26 +77,26 @@ async def there(postgres: PostgresServer) -> set[int]:
     return {int(row) for row in rows}
 
 
-async def test_what_a_silent_client_has_locked_is_free_in_a_moment(postgres_url):
-    async with open_desk(postgres_url) as desk:
+async def test_what_a_silent_client_has_locked_is_free_in_a_moment(server_url):
+    async with open_desk(server_url) as desk:
         leases, source = desk.store.leases, desk.source.id
         await leases.release(desk.held)
-        async with silent(postgres_url, WRITING):
+        async with silent(server_url, WRITING):
             # It is passed over by who seeks, not waited for.
             assert await leases.acquire_free([source], most=1) == []
             [desk.held] = await soon(lambda: leases.acquire_free([source], most=1))
 
 
 async def test_silent_clients_of_others_are_left_alone(
-    postgres: PostgresServer, postgres_url
+    postgres: PostgresServer, server_url
 ):
     elsewhere = postgres.create()
     try:
         async with (
-            silent(postgres_url, application="pg_dump") as backup,
+            silent(server_url, application="pg_dump") as backup,
             silent(elsewhere) as another,
-            open_desk(postgres_url) as desk,
-            silent(postgres_url, POSITION) as ours,
+            open_desk(server_url) as desk,
+            silent(server_url, POSITION) as ours,
         ):
             # It has the position: nobody commits an event before it is ended.
             await soon(lambda: desk.saw("a", raw=raw_job("a")))
@@ -108,20 +108,20 @@ async def test_silent_clients_of_others_are_left_alone(
         postgres.drop(elsewhere)
 
 
-async def test_a_start_waits_for_no_silent_client_that_has_the_tables(postgres_url):
+async def test_a_start_waits_for_no_silent_client_that_has_the_tables(server_url):
     async def opened() -> bool:
-        async with open_store(postgres_url, clock=HandClock(), owner="two"):
+        async with open_store(server_url, clock=HandClock(), owner="two"):
             return True
 
-    async with silent(postgres_url, TABLES):
+    async with silent(server_url, TABLES):
         assert await soon(opened)
 
 
 async def test_behind_a_pooler_the_session_of_a_silent_client_is_free_in_a_moment(
-    postgres: PostgresServer, postgres_url
+    postgres: PostgresServer, server_url
 ):
     with pgbouncer(postgres) as between:
-        url = between.url(postgres_url)
+        url = between.url(server_url)
         async with open_desk(url) as desk, silent(url, POSITION) as client:
             await soon(lambda: desk.saw("a", raw=raw_job("a")))
             await soon(closed(client))

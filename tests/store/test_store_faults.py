@@ -118,13 +118,13 @@ async def test_a_database_that_crashes_costs_nothing(own_postgres: PostgresServe
 
 @pytest.mark.parametrize("asks", [by_driver, by_sqlalchemy])
 async def test_a_database_that_falls_silent_leaves_nothing_behind(
-    postgres: PostgresServer, postgres_url: str, asks
+    postgres: PostgresServer, server_url: str, asks
 ):
     left: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: left.append(context["message"]))
     async with wire(postgres.port) as laid:
-        url = postgres_url.replace(f":{postgres.port}/", f":{laid.port}/")
+        url = server_url.replace(f":{postgres.port}/", f":{laid.port}/")
 
         def falls_silent(connection: Connection) -> None:
             asks(connection)
