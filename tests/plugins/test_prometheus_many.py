@@ -69,8 +69,9 @@ async def test_nothing_is_held_after_a_scrape_and_little_meanwhile(
             kept = await held() - before - len(packed)
         finally:
             tracemalloc.stop()
-    # The text as a whole never exists where only its gzip is asked for.
-    assert peak < 0.8 * text
+    # The text as a whole never exists where only its gzip is asked for; with it a peak
+    # is half as much again. Two thirds are usual, and more where answers come late.
+    assert peak < text
     assert kept < 0.1 * text
     assert sys.getrefcount(packed) == 2, "somebody else has it, too"
 

@@ -376,9 +376,8 @@ BARS = (
     Bar(
         30,
         "the same behind a pooler of transactions",
-        "the record, tests/store/test_pooler.py; every test that takes PostgreSQL as "
-        "it comes passes with `make test ARGS='--through-pooler -k postgres'`, by one "
-        "session for all",
+        "the record, tests/store/test_pooler.py; `make test ARGS=--through-pooler` is "
+        "the whole suite by one session for all, but for what is about sessions",
     ),
     Bar(
         32,
