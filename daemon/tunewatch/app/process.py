@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from tunewatch.app import allocator
 from tunewatch.app.daemon import Ready, run_daemon
 from tunewatch.app.notifying import Notifier
 from tunewatch.app.reloading import Reload
@@ -39,6 +40,7 @@ def run(
     Returns the exit code. A second signal ends it at once. Raises StoreFault,
     CannotListen and ConfigError for what keeps it from starting.
     """
+    allocator.keep_little(os.environ)
     notifier = Notifier.of(os.environ)
 
     def ready(what: Ready) -> None:
