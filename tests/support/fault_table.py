@@ -434,8 +434,10 @@ BARS = (
     Bar(
         46,
         "8 hours of mixed faults without growth",
-        "UNPROVED for so long: the record tells for how long, and `make longevity` is "
-        "an hour that is forty days",
+        "UNPROVED: that takes 8 hours. 38 minutes of it lost 0 of 53,168, kept files "
+        "and threads, and grew by 2.2 MiB an hour, more than the 1 that is allowed, "
+        "while caches fill (4 MiB of events). `make longevity` is an hour that is "
+        "forty days",
     ),
     Bar(
         48,
