@@ -79,6 +79,8 @@ async def stops_young(times, staged, chance, track_record):
     """Stop it at any moment of its first second, when it takes up what was left."""
     began, took, deaf = time.monotonic(), [], 0
     async with staged(grace=GRACE, at_once=4, sinks=8) as scene:
+        await scene.start()  # makes the store, in which the judge looks
+        assert (await scene.daemon.stop())[0] == 0
         for _ in range(times):
             await scene.receiver.silence()
             scene.receiver.life += 1
