@@ -74,7 +74,7 @@ def _filled_steps(
 ) -> dict[int, dict[int, frozenset[str]]]:
     found: defaultdict[int, dict[int, frozenset[str]]] = defaultdict(dict)
     if keys:
-        for key, step, metrics in connection.execute(_filled, {"keys": keys}):
+        for key, step, metrics in connection.execute(_filled, {"keys": padded(keys)}):
             names = frozenset(_metrics.decode(metrics))
             found[key][step] = found[key].get(step, frozenset()) | names
     return found

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from tunewatch.diff import JobState
 from tunewatch.model import Job
 from tunewatch.store.schema import job, source, tombstone
-from tunewatch.store.statements import Batch, Row
+from tunewatch.store.statements import Batch, Row, padded
 
 _encode = msgspec.json.encode
 view_of = msgspec.json.Decoder(Job).decode
@@ -75,14 +75,15 @@ def foreign_jobs(
 ) -> dict[str, str]:
     """Return the names of the sources that own jobs which are not ours, by job id."""
     found = connection.execute(
-        _foreign, {"realm": realm, "ids": ids, "source_id": source_id}
+        _foreign, {"realm": realm, "ids": padded(ids), "source_id": source_id}
     )
     return {row.id: row.name for row in found}
 
 
 def buried_jobs(connection: Connection, realm: str, ids: Sequence[str]) -> set[str]:
     """Return which jobs retention has purged."""
-    return set(connection.execute(_buried, {"realm": realm, "ids": ids}).scalars())
+    found = connection.execute(_buried, {"realm": realm, "ids": padded(ids)})
+    return set(found.scalars())
 
 
 def insert_jobs(

@@ -220,4 +220,4 @@ def padded(rows: Sequence[T]) -> Sequence[T]:
     For what may be asked twice: SQLite makes and keeps a program for each number.
     """
     step = 1 << max(0, (len(rows) - 1).bit_length() - 3)
-    return [*rows, *[rows[-1]] * (-len(rows) % step)]
+    return [*rows, *list(rows[-1:]) * (-len(rows) % step)]
