@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
 
 import pytest
 
-from support.fault_scene import fault_scene
-from support.faulty_disk import faulty_disk
 from support.track_record import rounds
 from support.watching import until
 from support.winding_up import wind_up
 
-SINKS = 4
 SHORT = 2
 """Failures of the short form."""
 RESUMED = 10.0
 """s after there is room again."""
 STORE = 3
 """The exit code of a daemon whose store cannot be used."""
-
-
-@pytest.fixture
-def on_a_disk(tmp_path, chance, disk_library):
-    """Lend a scene whose daemon is on a disk that fails when it is told to."""
-    state = tmp_path / "state"
-    url = f"sqlite:///{state / 'state.db'}"
-
-    @asynccontextmanager
-    async def staged():
-        async with fault_scene(
-            tmp_path, url, None, chance, sinks=SINKS, at_once=4
-        ) as scene:
-            with faulty_disk(disk_library, tmp_path / "disk", under=state) as disk:
-                scene.daemon.environ = disk.environment
-                scene.daemon.program.is_cold = True
-                yield scene, disk
-
-    return staged
 
 
 async def fills_up(times, longest, on_a_disk, chance, track_record):

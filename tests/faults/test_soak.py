@@ -11,21 +11,17 @@ import signal
 import statistics
 import time
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 import pytest
 
 from support.daemon_process import KEY
-from support.fault_scene import fault_scene
-from support.faulty_disk import faulty_disk
 from support.rotating_key import KeyInFile
 from support.track_record import rounds
 from support.watching import until
 from support.winding_up import wind_up
 
-SINKS = 4
 MIB = 2**20
 A_MINUTE = 60.0
 STEEPEST = 1.0
@@ -51,9 +47,9 @@ class Held(NamedTuple):
 class Soak:
     """The scene, what can go wrong in it, and what the daemon held meanwhile."""
 
-    def __init__(self, scene, disk, state, chance):
+    def __init__(self, scene, disk, chance):
         self.scene, self.disk, self.chance = scene, disk, chance
-        self.log = state / "state.db-wal"
+        self.log = disk.under / "state.db-wal"
         self.key, self.keys, self.reloads = KEY, 0, 0
         self.held = []
         self.kinds = [
@@ -141,28 +137,24 @@ class Soak:
 
 
 @pytest.fixture
-def soaked(tmp_path, chance, disk_library):
+def soaked(on_a_disk, chance):
     """Lend a daemon that is at work, and whose troubles are all at hand."""
-    state = tmp_path / "state"
-    url = f"sqlite:///{state / 'state.db'}"
 
     @asynccontextmanager
     async def staged():
-        async with fault_scene(
-            tmp_path, url, None, chance, sinks=SINKS, at_once=4, kind=KeyInFile
-        ) as scene:
-            with faulty_disk(disk_library, tmp_path / "disk", under=state) as disk:
-                scene.daemon.environ = disk.environment
-                scene.daemon.program.is_cold = True
-                scene.daemon.keep(KEY)
-                await scene.start()
-                yield Soak(scene, disk, Path(state), chance)
+        async with on_a_disk(kind=KeyInFile) as (scene, disk):
+            scene.daemon.keep(KEY)
+            await scene.start()
+            yield Soak(scene, disk, chance)
 
     return staged
 
 
 async def lives_on(seconds, longest, soaked, chance, track_record):
-    """Let each kind of trouble come, in any order, again and again."""
+    """Let each kind of trouble come, in any order, again and again.
+
+    Returns what was held from the first quarter on.
+    """
     began, took, troubles = time.monotonic(), [], []
     async with soaked() as soak:
         scene, process = soak.scene, soak.scene.daemon.process
@@ -189,12 +181,18 @@ async def lives_on(seconds, longest, soaked, chance, track_record):
         scene.acquit(books)
         assert not scene.daemon.lines("loop.died")
         assert soak.disk.struck > 0
-    return soak.held
+    assert max(one.log for one in soak.held) / MIB <= LONGEST_LOG
+    return settled(soak.held)
+
+
+def settled(held):
+    """Leave out the first quarter."""
+    return held[len(held) // 4 :]
 
 
 def told(held):
     """Say what was held from the first quarter on."""
-    later = held[len(held) // 4 :]
+    later = settled(held)
     return (
         f"{held[-1].resident / MIB:.0f} MiB resident, {slope(later):+.1f} an hour,"
         f" {grown(later, 'files'):+} files, {grown(later, 'threads'):+} threads,"
@@ -218,17 +216,14 @@ def grown(held, name):
 
 @pytest.mark.timeout(200)
 async def test_trouble_of_every_kind_is_outlived(soaked, chance, track_record):
-    held = await lives_on(0, 1.0, soaked, chance, track_record)
-    assert max(one.log for one in held) / MIB <= LONGEST_LOG
+    await lives_on(0, 1.0, soaked, chance, track_record)
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(25 * 3600)
 async def test_hours_of_trouble_leave_nothing_behind(soaked, chance, track_record):
     minutes = rounds(8 * 60)
-    held = await lives_on(minutes * A_MINUTE, 15.0, soaked, chance, track_record)
-    assert max(one.log for one in held) / MIB <= LONGEST_LOG
-    later = held[len(held) // 4 :]
+    later = await lives_on(minutes * A_MINUTE, 15.0, soaked, chance, track_record)
     assert slope(later) <= STEEPEST
     assert grown(later, "files") <= MORE_FILES
     assert grown(later, "threads") <= 0

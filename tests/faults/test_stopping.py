@@ -44,12 +44,8 @@ async def were_in_order(fault, scene, took, began, track_record):
     books = await scene.close()
     track_record(
         fault,
-        **scene.figures(books)
-        | {
-            "runs": len(took),
-            "repeated": scene.receiver.repeats.total(),
-            "recovered in": f"stopped in {max(took):.1f} s at most",
-        },
+        **scene.recoveries(books, runs=len(took), took=took)
+        | {"recovered in": f"stopped in {max(took):.1f} s at most"},
         seconds=round(time.monotonic() - began),
     )
     scene.acquit(books)
