@@ -8,7 +8,9 @@ import re
 import pytest
 
 from support.distribution import ROOT
-from support.fault_table import BARS, FAULTS, OTHERS, PAGE, RECORD, page
+from support.fault_table import PAGE, RECORD, page
+from support.faults_tried import FAULTS, OTHERS
+from support.reliability_bars import BARS
 
 LONG_FORM = re.compile(
     r"^@pytest\.mark\.faults\n(?:@.*\n)*(?:async )?def (test_\w+)\(", re.MULTILINE
