@@ -8,7 +8,7 @@ what it does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from typing import NoReturn, TypeVar
 
@@ -71,3 +71,12 @@ async def going_on(name: str, loop: Awaitable[object]) -> AsyncIterator[None]:
             task.cancel()
     if fault is not None:
         raise fault
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield what was raised, out of the groups that task groups wrap it in."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from causes(inner)
+    else:
+        yield error

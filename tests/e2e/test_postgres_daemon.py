@@ -119,7 +119,9 @@ async def test_a_database_that_goes_and_comes_back_loses_nothing(scene, own_post
         await daemon.logged("lease.lost")
         assert await says_so()
         assert (await daemon.get("/livez"))[0] == 200
-        assert (await daemon.metrics())["tunewatch_state_up"] == 0
+        figures = await daemon.metrics()
+        assert figures["tunewatch_state_up"] == 0
+        assert (losses(figures, "ended"), losses(figures, "fenced")) == (1, 0)
         assert daemon.process.returncode is None
         accepted = len(receiver.accepted)
         own_postgres.start()
@@ -139,6 +141,35 @@ async def test_a_database_that_goes_and_comes_back_loses_nothing(scene, own_post
         assert await daemon.stop() == 0
     kept = own_postgres.run("SELECT id FROM event", database_of(program))
     assert sorted(kept) == sorted({one.id for one in receiver.accepted})
+
+
+async def test_who_writes_under_a_lease_that_another_has_is_refused_and_counted(
+    scene, own_postgres
+):
+    program, api, receiver = scene
+    async with running(program) as daemon:
+        before = api.add_job(project="project-0", steps=10).id
+        await settled(receiver, before)
+        # As another replica takes it that thinks this one dead, and then goes away.
+        own_postgres.run(
+            "UPDATE lease SET token = token + 1, owner = 'another',"
+            " expires_at = extract(epoch FROM clock_timestamp()) + 3",
+            database_of(program),
+        )
+        after = api.add_job(project="project-0", steps=10).id
+        said = await daemon.logged("lease.lost")
+        assert "was taken over" in said["reason"]
+        assert losses(await daemon.metrics(), "fenced") == 1
+        await settled(receiver, before, after)
+        await receiver.wait_until(lambda got: chosen_at_last(got, before, after))
+        assert len(daemon.log("lease.held")) == 2
+        assert await daemon.stop() == 0
+    kept = own_postgres.run("SELECT id FROM event", database_of(program))
+    assert sorted(kept) == sorted({one.id for one in receiver.accepted})
+
+
+def losses(figures: dict[str, float], how: str) -> float:
+    return figures[f'tunewatch_lease_lost_total{{how="{how}",source="a"}}']
 
 
 async def test_settings_that_come_while_the_database_is_down_count_when_it_is_back(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import structlog
@@ -156,6 +157,13 @@ def test_how_a_source_is_tells_only_the_replica_that_has_it(telemetry):
     polled(telemetry)
     assert value(telemetry, "up", source="a") == 1
     assert value(telemetry, "lease_transitions_total", source="a") == 2
+
+
+def test_a_lease_that_is_lost_is_counted_by_how(telemetry):
+    telemetry.born(sources=["a"])
+    telemetry.lease_lost("a", "fenced")
+    lost = partial(value, telemetry, "lease_lost_total", source="a")
+    assert (lost(how="ended"), lost(how="fenced")) == (0, 1)
 
 
 def test_what_has_no_value_yet_is_not_there(telemetry):

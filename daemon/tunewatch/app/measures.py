@@ -7,7 +7,7 @@ clock is off the providers', which decides whether old things may be given up.
 from __future__ import annotations
 
 from tunewatch.sources.contract import Call
-from tunewatch.telemetry import Telemetry
+from tunewatch.telemetry import Loss, Telemetry
 
 AGREES = 300.0
 """s that our clock may be off a provider's Date header."""
@@ -36,6 +36,10 @@ class Measures:
     def lease_held(self, source: str, *, held: bool) -> None:
         """Take in whether a source lives here."""
         self._telemetry.lease_held(source, held=held)
+
+    def lease_lost(self, source: str, how: Loss) -> None:
+        """Take in that a lease was lost, not given back."""
+        self._telemetry.lease_lost(source, how)
 
     # Polling
 

@@ -17,7 +17,7 @@ from tunewatch.app.parts import Parts
 from tunewatch.app.terms import SourceLife, first_of
 from tunewatch.dispatch import Dispatcher
 from tunewatch.store.records import Fence, LeaseLost, SourceRow, StoreUnavailable
-from tunewatch.unbidden import unbroken, until_told
+from tunewatch.unbidden import causes, unbroken, until_told
 from tunewatch.web import PartState
 
 PASS_ON_EVERY = 2.0
@@ -103,7 +103,7 @@ class OrphanLife:
                 passing.cancel()
                 enough.set()
         except* LeaseLost as lost:
-            _log.warning("lease.lost", source=self.name, reason=str(lost))
+            _log.warning("lease.lost", source=self.name, reason=str(next(causes(lost))))
 
     async def _pass_on(self, dispatcher: Dispatcher, fence: Fence) -> None:
         """Pass jobs on as they are seen; return when another replica should try."""

@@ -21,7 +21,7 @@ from tunewatch.poller.source_poller import SourcePoller, SourceSetting
 from tunewatch.sources.contract import Source
 from tunewatch.store.records import Fence, LeaseLost, SourceRow
 from tunewatch.store.requests import Request
-from tunewatch.unbidden import begin, until_told
+from tunewatch.unbidden import begin, causes, until_told
 
 _log = structlog.get_logger(__name__)
 
@@ -113,10 +113,14 @@ class SourceLife:
                 if not self.parts.leasing.trusts(held.fence):
                     # At once, not when all is wound down: another tells of it now.
                     self.parts.measures.lease_held(name, held=False)
+                    self.parts.measures.lease_lost(name, "ended")
                 polling.cancel()
                 enough.set()
         except* LeaseLost as lost:
-            _log.warning("lease.lost", source=self.source.name, reason=str(lost))
+            self.parts.measures.lease_lost(self.source.name, "fenced")
+            _log.warning(
+                "lease.lost", source=self.source.name, reason=str(next(causes(lost)))
+            )
 
     async def _current(self) -> SourceRow:
         """Return the row as it is now, and hold on to no other source's."""

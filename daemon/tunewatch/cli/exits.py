@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
 from typing import NoReturn
+
+from tunewatch.unbidden import causes
 
 OK = 0
 USAGE = 2  #: usage or configuration
@@ -41,20 +42,11 @@ def end(code: int, reason: str = "") -> NoReturn:
 
 def end_for(error: Exception) -> NoReturn:
     """End the process as an exception asks for: one paragraph, no traceback."""
-    for cause in _causes(error):
+    for cause in causes(error):
         known = _known(cause)
         if known is not None:
             end(*known)
     end(DEFECT, _defect(error))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield what was raised, out of the groups that task groups wrap it in."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _causes(inner)
-    else:
-        yield error
 
 
 def _known(error: BaseException) -> tuple[int, str] | None:
@@ -88,7 +80,7 @@ def _defect(error: BaseException) -> str:
     """Return a hint without the message: it may hold what must not be shown."""
     if os.environ.get("TUNEWATCH_TRACEBACK"):
         traceback.print_exception(error)
-    first = next(_causes(error))
+    first = next(causes(error))
     where = traceback.extract_tb(first.__traceback__)[-1:]
     place = f" at {where[0].filename}:{where[0].lineno}" if where else ""
     return (

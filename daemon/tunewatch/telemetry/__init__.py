@@ -4,7 +4,7 @@ Knows nothing of jobs, tables or plugins; it is told what happened. Nothing here
 module-level singleton: each app has its own `Telemetry`.
 """
 
-from tunewatch.telemetry.families import DROPS, FAILURES, FAULTS
+from tunewatch.telemetry.families import DROPS, FAILURES, FAULTS, Loss
 from tunewatch.telemetry.lag import LoopLag
 from tunewatch.telemetry.logs import configure_logs
 from tunewatch.telemetry.metrics import Telemetry
@@ -16,6 +16,7 @@ __all__ = [
     "FAILURES",
     "FAULTS",
     "LoopLag",
+    "Loss",
     "Outage",
     "Redactor",
     "Telemetry",

@@ -38,6 +38,10 @@ Handshake: TypeAlias = Literal[
 """Why TLS was not agreed upon with a client: see `web.handshakes`."""
 HANDSHAKES: tuple[Handshake, ...] = get_args(Handshake)
 
+Loss: TypeAlias = Literal["ended", "fenced"]
+"""How a lease was lost: it was renewed no more, or a write under it was refused."""
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+
 LOOPS = ("source", "organization")
 """What a loop that is started again is of."""
 
@@ -107,12 +111,22 @@ class PollFamilies:
             by_source,
             registry=to,
         )
+        self.lost = Counter(
+            "tunewatch_lease_lost",
+            "How often this replica lost the source without giving it up: its time "
+            "ran out (how=ended), or another had it when this one wrote, which was "
+            "refused (how=fenced).",
+            ("source", "how"),
+            registry=to,
+        )
 
     def born(self, source: str) -> None:
         """Let the totals of a source begin at 0."""
         self.total.labels(source)
         self.lease.labels(source)
         self.taken.labels(source)
+        for how in LOSSES:
+            self.lost.labels(source, how)
         for reason in FAULTS:
             self.failed.labels(source, reason)
         for phase in PHASES:

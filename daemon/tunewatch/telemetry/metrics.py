@@ -25,6 +25,7 @@ from tunewatch.telemetry.families import (
     HANDSHAKES,
     STATES,
     CallFamilies,
+    Loss,
     PluginFamilies,
     PollFamilies,
     ProcessFamilies,
@@ -149,6 +150,10 @@ class Telemetry:
             self.jobs_tracked(source, 0)
             self._polls.gone(source)
             self._calls.gone(source)
+
+    def lease_lost(self, source: str, how: Loss) -> None:
+        """Count that a lease was lost, not given back."""
+        self._polls.lost.labels(source, how).inc()
 
     def source_named(
         self, source: str, *, kind: str, title: str = "", organization: str = ""
