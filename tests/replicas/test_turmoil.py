@@ -269,7 +269,16 @@ async def test_replicas_that_are_frozen_past_their_lease_do_no_harm_when_they_wa
         await scene.shared_evenly()
         for _ in range(times):
             await turmoil.any_of(turmoil.freeze)
-        await turmoil.judged("3 replicas: SIGSTOP, SIGCONT", track_record, began)
+        await scene.shared_evenly()
+        ended, fenced = await scene.lost("ended"), await scene.lost("fenced")
+        await turmoil.judged(
+            "3 replicas: SIGSTOP, SIGCONT",
+            track_record,
+            began,
+            f"{ended} leases had ended by the clock of who woke up; {fenced} noticed"
+            " by a write that was refused",
+        )
+    assert ended >= times
 
 
 @pytest.mark.faults

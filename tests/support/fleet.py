@@ -133,6 +133,15 @@ class Fleet(Scene):
         every = len(self.replicas[0].sources)
         return sum(counts) == every and max(counts) - min(counts) <= 1
 
+    async def lost(self, how: str) -> int:
+        """Return how often a replica, as it runs now, lost a source in this way."""
+        begins, count = f'tunewatch_lease_lost_total{{how="{how}"', 0.0
+        for one in self.replicas:
+            _, text = await one.asked("/metrics")
+            series = [line for line in text.splitlines() if line.startswith(begins)]
+            count += sum(float(line.rpartition(" ")[2]) for line in series)
+        return round(count)
+
     def others(self, *but: Replica) -> list[Replica]:
         """Return the replicas but these."""
         return [one for one in self.replicas if one not in but]
