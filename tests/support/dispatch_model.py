@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -77,6 +78,8 @@ class World:
         self.sinks: dict[str, MoodySink] = {}
         self.committed: dict[int, EventRef] = {}
         self.started: set[str] = set()  #: sinks of the running process
+        self.forgotten: set[tuple[str, int]] = set()
+        """Sink and position of dead letters that retention removed in their time."""
         self._free_leases = free_leases
         self._runner = asyncio.Runner()
         self._entries = itertools.count(1)
@@ -144,10 +147,15 @@ class World:
         self._dispatcher.expect_redeliveries()
 
     async def forget(self, older_than: float) -> None:
-        """Let retention remove what is older."""
+        """Let retention remove what is older, dead letters with it."""
+        _, _, before, _ = await self._books()
+        old = await self._buried(self.clock.now() - older_than)
         await self._desk.store.retention.purge(
             self._desk.fence, older_than=older_than, plugins=list(self.sinks)
         )
+        _, _, after, _ = await self._books()
+        assert before - after <= old, "a dead letter went before its time"
+        self.forgotten |= before - after
 
     async def restart(self, *, cleanly: bool) -> None:
         """End the process, in order or not, and begin a new one."""
@@ -159,6 +167,7 @@ class World:
     def check(self) -> None:
         """Fail if any promise is broken."""
         marks, lanes, buried, logged = self.run(self._books())
+        given_up = buried | self.forgotten
         self._check_journal()
         for name, sink in self.sinks.items():
             self._check_arrivals(sink)
@@ -168,8 +177,8 @@ class World:
                     marks.get(name, 0), lanes.get((name, ref.job_key), 0)
                 )
                 if finished and ref.id not in sink.accepted:
-                    assert (name, position) in buried, f"{ref.id} is lost to {name}"
-                if finished and (name, position) not in buried:
+                    assert (name, position) in given_up, f"{ref.id} is lost to {name}"
+                if finished and (name, position) not in given_up:
                     assert (name, position) in logged, f"{ref.id} is not in the log"
 
     def check_drained(self) -> None:
@@ -185,11 +194,12 @@ class World:
         assert self._dispatcher.is_drained, "something is never told"
         self.check()
         _, _, buried, _ = self.run(self._books())
+        given_up = buried | self.forgotten
         assert self.run(self._left()) == [], "something is never delivered again"
         for name, sink in self.sinks.items():
             for position in self._owed(sink):
                 ref = self.committed[position]
-                assert ref.id in sink.accepted or (name, position) in buried
+                assert ref.id in sink.accepted or (name, position) in given_up
 
     def close(self) -> None:
         """End it all."""
@@ -239,17 +249,21 @@ class World:
         marks = {row.plugin: row.position for row in await rows("SELECT * FROM mark")}
         found = await rows("SELECT * FROM lane WHERE job_key >= 0")
         lanes = {(row.plugin, row.job_key): row.cursor for row in found}
-        letters = await rows("SELECT * FROM dead_letter")
-        buried = {
-            (row.plugin, position)
-            for row in letters
-            for position, ref in self.committed.items()
-            if ref.job_key == row.job_key
-            and row.first_position <= position <= row.last_position
-        }
+        buried = await self._buried()
         accepted = "SELECT plugin, position FROM attempt WHERE outcome = 'accepted'"
         logged = {(row.plugin, row.position) for row in await rows(accepted)}
         return marks, lanes, buried, logged
+
+    async def _buried(self, before: float = math.inf) -> set[tuple[str, int]]:
+        """Return which sink has a dead letter of which position, written before."""
+        return {
+            (row.plugin, position)
+            for row in await self._desk.rows("SELECT * FROM dead_letter")
+            for position, ref in self.committed.items()
+            if ref.job_key == row.job_key
+            and row.first_position <= position <= row.last_position
+            and row.at < before
+        }
 
     async def _begin(self) -> None:
         self._free_leases()
