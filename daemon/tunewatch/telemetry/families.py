@@ -114,8 +114,8 @@ class PollFamilies:
         self.lost = Counter(
             "tunewatch_lease_lost",
             "How often this replica lost the source without giving it up: its time "
-            "ran out (how=ended), or another had it when this one wrote, which was "
-            "refused (how=fenced).",
+            "ran out (how=ended), or a write was refused, since another replica had "
+            "the source (how=fenced). One loss may show as both.",
             ("source", "how"),
             registry=to,
         )
