@@ -1,4 +1,4 @@
-"""Something blocks the event loop: it is seen, it is over, and nothing is lost."""
+"""Something blocks the event loop, or threads: it is seen, and harms nothing else."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ import pytest
 
 from support.doomed import BLOCKED, Doom, doom
 from support.fault_scene import fault_scene
+from support.hanging_plugin import NAME, HangingDaemon
+from support.track_record import rounds
 from support.watching import until
 from support.winding_up import wind_up
+from tunewatch.bulkheads import MOST
 
 WATCHDOG = 2.0
 """s after which a service manager would end a daemon that gives no sign of life."""
 LATE = 80
 """Deliveries before that: it is at work, and signs of life come."""
+LATEST = 0.1
+"""s that the loop may be late by, but for one time in a hundred."""
+IN_TIME = 3.0
+"""s that a stop may take whose calls are all somebody's that hang."""
 POINT = "its mark is in the store, it was not sent"
 
 
@@ -70,3 +77,59 @@ async def test_a_loop_that_is_blocked_gives_no_sign_of_life_and_loses_nothing(
         )
         await scene.at_work()
         scene.acquit(await wind_up(scene))
+
+
+async def hangs_for(seconds, tmp_path, chance, track_record):
+    """Run beside a plugin that blocks every thread it can get; return how it went."""
+    url, began = f"sqlite:///{tmp_path / 'state.db'}", time.monotonic()
+    async with fault_scene(
+        tmp_path, url, None, chance, sinks=3, at_once=4, kind=HangingDaemon
+    ) as scene:
+        daemon = scene.daemon
+        daemon.install()
+        await scene.start()
+        failed = f'tunewatch_plugin_failed_total{{plugin="{NAME}",reason="timeout"}}'
+
+        async def all_hang():
+            return await daemon.metric(failed) >= MOST
+
+        await until(all_hang, within=60, what="it has every thread it can get")
+        await asyncio.sleep(seconds)
+        await scene.at_work()
+        assert (await daemon.asked("/readyz"))[0] == 200
+        await scene.all_delivered()
+        code, took = await daemon.stop()
+        assert code == 0, daemon.said()
+        [left] = daemon.lines("daemon.leaves_calls_behind")
+        assert left["calls"] == {f"plugins.{NAME}": MOST}
+        late = daemon.late(0.99)
+        scene.judge.audit()
+        books = scene.judge.read()
+        track_record(
+            "a plugin blocks all its threads",
+            **scene.recoveries(books, runs=MOST, took=[took])
+            | {
+                "recovered in": f"stopped in {took:.1f} s; the loop was late by"
+                f" {1000 * late:.0f} ms or less, 99 times in a hundred"
+            },
+            seconds=round(time.monotonic() - began),
+        )
+        scene.acquit(books)
+    assert took <= IN_TIME
+    return late
+
+
+@pytest.mark.timeout(120)
+async def test_threads_that_never_come_back_harm_only_who_has_them(
+    tmp_path, chance, track_record
+):
+    await hangs_for(0.0, tmp_path, chance, track_record)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+async def test_the_loop_is_in_time_beside_a_plugin_that_blocks_all_its_threads(
+    tmp_path, chance, track_record
+):
+    late = await hangs_for(rounds(5) * 60.0, tmp_path, chance, track_record)
+    assert late <= LATEST

@@ -169,6 +169,14 @@ FAULTS = (
         "within 5 s and names it, or its source is down, counted, and begins anew",
     ),
     Fault(
+        "a plugin blocks all its threads",
+        f"{_HERE}test_blocked_loop.py::test_the_loop_is_in_time_beside_a_plugin_that_blocks_all_its_threads",
+        (19, 39, 41),
+        "a stranger's, by calls in `asyncio.to_thread` that never return: the loop is "
+        "late by 100 ms at most 99 times in a hundred, others get everything, and the "
+        "stop is in time",
+    ),
+    Fault(
         "a million events wait, in 128 MiB",
         f"{_HERE}test_memory_limit.py::test_a_million_events_behind_a_dead_endpoint_fit_into_128_mebibytes",
         (48,),

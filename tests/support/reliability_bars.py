@@ -125,8 +125,8 @@ BARS = (
     Bar(
         41,
         "a blocked event loop gives no sign of life",
-        "short form, tests/app/test_service.py, tests/deploy/test_systemd.py; p99 of "
-        "the lag beside plugins in threads is not measured",
+        "short form, tests/app/test_service.py, tests/deploy/test_systemd.py; the "
+        "record has the lag beside a plugin that blocks in threads",
     ),
     Bar(42, "no loop ends in silence", "the record"),
     Bar(43, "the protocol of systemd", "tests/e2e/test_service_manager.py"),

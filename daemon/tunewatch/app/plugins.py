@@ -20,10 +20,11 @@ from tunewatch import pace
 from tunewatch.app.discreet import Clear, discreet
 from tunewatch.app.lent_registry import LentRegistry
 from tunewatch.app.terms import first_of
+from tunewatch.bulkheads import bulkhead
 from tunewatch.clock import Clock, sleep_or
 from tunewatch.dispatch import Gate
 from tunewatch.host import Instance
-from tunewatch.plugin import Context, Reactor, Route, Sink, View
+from tunewatch.plugin import Answer, Context, Reactor, Route, Sink, View
 from tunewatch.settings import ConfigError, Mistake
 from tunewatch.unbidden import unbroken
 
@@ -114,7 +115,7 @@ class Plugins:
     ) -> _Kept:
         kept = _Kept(instance, self.gates[instance.name])
         kept.task = tasks.create_task(
-            self._keep_open(kept, after), name=f"plugin:{instance.name}"
+            self._keep_apart(kept, after), name=f"plugin:{instance.name}"
         )
         self._kept[instance.name] = kept
         return kept
@@ -133,6 +134,10 @@ class Plugins:
 
         self._leaving.add(kept)
         tasks.create_task(leave(), name=f"plugin.leaves:{kept.instance.name}")
+
+    async def _keep_apart(self, kept: _Kept, after: _Kept | None) -> None:
+        with bulkhead(_owner(kept.instance)):
+            await self._keep_open(kept, after)
 
     async def _keep_open(self, kept: _Kept, after: _Kept | None) -> None:
         """Open a plugin as soon as it goes, and close it at the end.
@@ -194,7 +199,8 @@ class Plugins:
                     "its opening", stack.enter_async_context(manager)
                 )
             if answers_requests(opened):
-                kept.routes = list(opened.routes())
+                owner = _owner(instance)
+                kept.routes = [_apart(route, owner) for route in opened.routes()]
         except Exception as error:  # noqa: BLE001 - plugin code: whatever it raises
             said = self.clear(str(error))
             reason = f"it does not open: {type(error).__name__}: {said}"
@@ -208,6 +214,20 @@ class Plugins:
 def answers_requests(opened: Sink | Reactor | View) -> TypeGuard[View]:
     """Whether it is a view."""
     return hasattr(opened, "routes")
+
+
+def _owner(instance: Instance) -> str:
+    return f"plugins.{instance.name}"
+
+
+def _apart(route: Route, owner: str) -> Route:
+    """Return a route whose answers use the threads of its plugin."""
+
+    async def respond(headers: Mapping[str, str]) -> Answer:
+        with bulkhead(owner):
+            return await route.respond(headers)
+
+    return Route(path=route.path, respond=respond)
 
 
 def _check_paths(one: _Kept, every: Iterable[_Kept]) -> None:

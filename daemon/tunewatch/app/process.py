@@ -7,7 +7,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -18,12 +19,15 @@ from tunewatch.app import allocator
 from tunewatch.app.daemon import Ready, run_daemon
 from tunewatch.app.notifying import Notifier
 from tunewatch.app.reloading import Reload
+from tunewatch.bulkheads import Bulkheads
 from tunewatch.config import Settings
 
 YOUNG = 10_000
 """Objects made and not freed between two of the collector's rounds over the young."""
 SAME_SIGNAL = 0.5
 """s within which a signal is the echo of the first: some send it to the whole group."""
+
+_log = structlog.get_logger(__name__)
 
 
 def run(
@@ -48,7 +52,7 @@ def run(
         if on_ready is not None:
             on_ready(what)
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _runner() as runner:
         reload = None
         if load is not None and not once:
             reload = Reload(
@@ -82,6 +86,20 @@ def exempt_what_stays() -> None:
     gc.freeze()
 
 
+@contextmanager
+def _runner() -> Iterator[asyncio.Runner]:
+    """Lend a runner with threads for each owner; say whose are left behind."""
+    threads = Bulkheads()
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.get_loop().set_default_executor(threads)
+            yield runner
+    finally:
+        left = threads.at_work()
+        if left:
+            _log.warning("daemon.leaves_calls_behind", calls=left)
+
+
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return uvloop's loop where it is installed (the extra `speed`)."""
     if find_spec("uvloop") is None:
@@ -103,13 +121,12 @@ def _until_signalled(
 
         def told(number: signal.Signals) -> None:
             nonlocal told_at
-            log = structlog.get_logger(__name__)
             if not stop.is_set():
-                log.info("daemon.told_to_stop", signal=number.name)
+                _log.info("daemon.told_to_stop", signal=number.name)
                 told_at = loop.time()
                 stop.set()
             elif loop.time() - told_at >= SAME_SIGNAL and task is not None:
-                log.warning("daemon.told_to_end_at_once", signal=number.name)
+                _log.warning("daemon.told_to_end_at_once", signal=number.name)
                 task.cancel()
 
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -42,11 +42,18 @@ def end(code: int, reason: str = "") -> NoReturn:
 
 def end_for(error: Exception) -> NoReturn:
     """End the process as an exception asks for: one paragraph, no traceback."""
-    for cause in causes(error):
-        known = _known(cause)
-        if known is not None:
-            end(*known)
-    end(DEFECT, _defect(error))
+    end(*_told(error) or (DEFECT, _defect(error)))
+
+
+def code_for(error: Exception) -> int:
+    """Return the exit code that an exception asks for."""
+    code, _ = _told(error) or (DEFECT, "")
+    return code
+
+
+def _told(error: Exception) -> tuple[int, str] | None:
+    found = map(_known, causes(error))
+    return next((known for known in found if known is not None), None)
 
 
 def _known(error: BaseException) -> tuple[int, str] | None:

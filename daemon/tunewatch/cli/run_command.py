@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from tunewatch.cli import exits
+from tunewatch.cli.ending import end_anyway
 from tunewatch.cli.options import chosen_config, config_option
 from tunewatch.config import Settings
 
@@ -39,10 +41,17 @@ def command(once: bool, config_path: Path | None) -> int:
     set_up_log(settings)
     from tunewatch.app import run
 
-    code: int = run(
-        settings,
-        once=once,
-        load=lambda: load_chosen(chosen),
-        accepted=set_up_log,
-    )
+    code = exits.DEFECT
+    try:
+        code = run(
+            settings,
+            once=once,
+            load=lambda: load_chosen(chosen),
+            accepted=set_up_log,
+        )
+    except Exception as error:
+        code = exits.code_for(error)
+        raise
+    finally:
+        end_anyway(code)
     return code

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
+from tunewatch.bulkheads import bulkhead
 from tunewatch.clock import Clock
 from tunewatch.dispatch.attempts import note
 from tunewatch.dispatch.calls import BROKEN_OFF, Outcome, Verdict, call
@@ -137,7 +138,9 @@ class Sender:
     ) -> None:
         flight.began = self._clock.monotonic()
         try:
-            outcome = await call(target, delivery, deadline=flight.feed.gate.deadline)
+            with bulkhead(f"plugins.{flight.feed.name}"):
+                limit = flight.feed.gate.deadline
+                outcome = await call(target, delivery, deadline=limit)
         except asyncio.CancelledError:
             note(flight, BROKEN_OFF, self._clock)
             flight.feed.cancel(flight)

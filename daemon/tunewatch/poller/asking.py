@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+from tunewatch.bulkheads import bulkhead
 from tunewatch.model import Checkpoint, Entry, MetricPoint
 from tunewatch.poller.budget import Budget, Purpose
 from tunewatch.sources.contract import Page, RawJob, Source, Unavailable
@@ -69,7 +70,8 @@ class Asker:
     ) -> AnswerT:
         await self._budget.take(purpose)
         try:
-            return await ask()
+            with bulkhead(f"sources.{self._source.name}"):
+                return await ask()
         except Unavailable as fault:
             if fault.after is not None:
                 self._budget.hold(min(fault.after, LONGEST_HOLD))

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import openai
 
+from tunewatch.bulkheads import OURS, bulkhead
 from tunewatch.deadline import Deadline
 from tunewatch.sources.contract import (
     Call,
@@ -64,7 +65,8 @@ class Exchange:
             body = await self._body(request)
             if len(body) < READ_IN_THREAD:
                 return read(body)
-            return await asyncio.to_thread(read, body)
+            with bulkhead(OURS):  # a hundred sources share few threads for it
+                return await asyncio.to_thread(read, body)
         except Unreadable as fault:
             return not_json(self.asked, self.headers, fault.reason)
         # By the look-up of the key or token: nothing was sent.
