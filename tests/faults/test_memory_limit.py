@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import sqlite3
 import time
-from contextlib import closing
 
 import aiohttp
 import pytest
 
+from support.backlog import BACKLOG, DEAD, WELL, add_events, waiting
 from support.fault_scene import fault_scene
 from support.memory_group import memory_group
 from support.track_record import rounds
 from support.watching import until
 
 LIMIT = 128 * 2**20
-BACKLOG = 1_000_000
 GROWTH = 16 * 2**20
 """Bytes more than without a backlog: a hundredth of what the backlog itself takes."""
-DEAD, WELL = "hook00", "hook01"
 SCRAPE = 5.0
 """s between two scrapes, as a Prometheus in a hurry does."""
 
@@ -40,49 +36,6 @@ async def works(scene, group, seconds):
             await asyncio.sleep(0.1)
     assert scene.daemon.process.returncode is None
     return held
-
-
-def add_events(path, count):
-    """Add so many messages of the jobs there are, which only the dead one is owed."""
-    with closing(sqlite3.connect(path)) as db, db:
-        jobs = db.execute(
-            "SELECT event.source_id, job_key, max(job.sequence), event.id,"
-            " event.sequence, body FROM event JOIN job ON job.key = job_key"
-            " WHERE type = 'fine_tuning.event.message' GROUP BY job_key"
-        ).fetchall()
-        [last] = db.execute("SELECT value FROM position").fetchone()
-        db.executemany(
-            "INSERT INTO event VALUES (?, ?, ?, ?, 'fine_tuning.event.message', ?, ?,"
-            " 0, ?)",
-            itertools.islice(_messages(jobs, last), count),
-        )
-        each = count // len(jobs) + 1
-        db.execute("UPDATE job SET sequence = sequence + ?", (each,))
-        db.execute("UPDATE position SET value = ?", (last + count,))
-        told = "UPDATE mark SET position = ? WHERE plugin = ?"
-        assert db.execute(told, (last + count, WELL)).rowcount == 1
-
-
-def _messages(jobs, position):
-    now = time.time()
-    for turn in itertools.count(1):
-        for source, key, newest, old_id, old, body in jobs:
-            position += 1
-            event_id, sequence = f"evt_{position:032x}", newest + turn
-            fresh = body.replace(old_id.encode(), event_id.encode()).replace(
-                b'"sequence":%d' % old, b'"sequence":%d' % sequence
-            )
-            yield position, event_id, source, key, sequence, now, fresh
-
-
-def waiting(path):
-    """Return how many events the dead one has not been told of."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        [told] = db.execute(
-            "SELECT position FROM mark WHERE plugin = ?", (DEAD,)
-        ).fetchone()
-        [newest] = db.execute("SELECT value FROM position").fetchone()
-        return newest - told
 
 
 @pytest.mark.faults

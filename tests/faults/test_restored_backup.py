@@ -1,4 +1,4 @@
-"""Yesterday's backup in the place of the store: what was known keeps its name."""
+"""A backup in the place of the store: what was known keeps its name, in a minute."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from support.backlog import BACKLOG, WELL, add_events, waiting
 from support.fault_scene import fault_scene
 from support.judge import SqliteBooks, told_twice
 from support.watching import until
+
+A_MINUTE = 60.0
+PAGE = 4096
+"""Bytes: SQLite's pages."""
 
 
 def back_up(path, copy):
@@ -128,3 +134,57 @@ async def test_a_restored_backup_renames_nothing_and_no_sequence_goes_back(
         out_of_order=len(back),
         seconds=round(time.monotonic() - began),
     )
+
+
+def damage(path):
+    """Put zeros in the place of some pages in the middle."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // PAGE * PAGE)
+        file.write(bytes(4 * PAGE))
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+async def test_a_damaged_store_of_a_million_events_is_restored_within_a_minute(
+    tmp_path, chance, track_record
+):
+    began = time.monotonic()
+    path, copy = tmp_path / "state.db", tmp_path / "backup.db"
+    async with fault_scene(
+        tmp_path, f"sqlite:///{path}", None, chance, sinks=2
+    ) as scene:
+        receiver, daemon = scene.receiver, scene.daemon
+        receiver.answer = lambda name: 200 if name == WELL else 503
+        await scene.start()
+        await until(lambda: receiver.acknowledged_of(WELL) > 100, what="it is at work")
+        assert (await daemon.stop())[0] == 0
+        await asyncio.to_thread(add_events, path, BACKLOG)
+        await scene.start()
+        await scene.at_work()
+        await asyncio.to_thread(back_up, path, copy)
+        await daemon.kill()
+        damage(path)
+        found = time.monotonic()
+        process = await daemon.spawn()
+        async with asyncio.timeout(A_MINUTE):
+            assert await process.wait() == 3, daemon.said()
+        found = time.monotonic() - found
+        assert "put a backup in its place" in daemon.said()
+
+        told = time.monotonic()
+        await asyncio.to_thread(restore, path, copy)
+        await scene.start()
+        took = time.monotonic() - told
+        await scene.at_work()
+        assert waiting(path) > BACKLOG, "it was an empty one"
+        size = path.stat().st_size
+        assert (await daemon.stop())[0] == 0
+    track_record(
+        "a damaged store of a million events",
+        engine="sqlite",
+        runs=1,
+        recovered_in=f"refused after {found:.1f} s; {took:.1f} s from its backup of"
+        f" {size / 2**20:.0f} MiB to being ready",
+        seconds=round(time.monotonic() - began),
+    )
+    assert took <= A_MINUTE

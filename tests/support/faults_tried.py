@@ -281,6 +281,13 @@ OTHERS = (
         "the others get everything; it is not flooded",
     ),
     Fault(
+        "a damaged store of a million events",
+        f"{_HERE}test_restored_backup.py::test_a_damaged_store_of_a_million_events_is_restored_within_a_minute",
+        (8, 10),
+        "pages in its middle are zero: it is refused with what to do; that is done, "
+        "with a backup made under load, and timed until it is ready",
+    ),
+    Fault(
         "a damaged file",
         f"{_HERE}test_harm_stays_where_it_is.py::test_a_damaged_file_is_refused_with_3_and_left_as_it_is",
         (8,),

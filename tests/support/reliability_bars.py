@@ -49,7 +49,9 @@ BARS = (
         "the record, which tells for how long; memory may not grow",
     ),
     Bar(
-        8, "damage is found at a start and refused", "short form; no time for a restore"
+        8,
+        "damage is found at a start and refused; a backup is in its place in 60 s",
+        "short form; the record, with a million events",
     ),
     Bar(
         9,
