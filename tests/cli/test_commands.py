@@ -112,7 +112,7 @@ def test_a_command_that_reads_the_store_imports_no_more_than_it_needs(stocked):
     "name",
     [
         *("run", "demo", "simulate", "check", "jobs", "show", "best", "plugins"),
-        *("events", "completion"),
+        *("events", "completion", "backup", "audit", "deliveries", "redeliver"),
         *("config", "secret", "version"),
     ],
 )

@@ -267,6 +267,35 @@ def test_a_stop_is_in_order_and_helpers_outlive_the_signal(service):
     assert not left.stdout, "nothing is left"
 
 
+def test_it_is_backed_up_and_restored_by_the_lines_that_the_page_has(service):
+    service.eventually(lambda: jobs(service), "jobs are seen")
+    before = jobs(service)
+    for line in lines_about("Backups"):
+        service.run(line.replace("tunewatch backup", f"env {LIBRARY} tunewatch backup"))
+    assert shown(service, "ActiveState") == "active"
+    assert before <= jobs(service)
+    assert service.out("ls /var/backups/aside/state.db")
+    where = "/var/lib/tunewatch"
+    kept = service.out(f"stat -Lc '%u %a' {where}/state.db {where}").splitlines()
+    file, directory = (line.split() for line in kept)
+    assert file == [directory[0], "600"]
+
+
+def lines_about(title):
+    """Return what a section of the page says to type, as root."""
+    page = (ROOT / "deploy/systemd/README.md").read_text()
+    section = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    lines = [line[2:] for line in section.splitlines() if line.startswith("# ")]
+    assert len(lines) > 1
+    return lines
+
+
+def jobs(machine):
+    """Return the ids of the jobs that the daemon knows."""
+    listed = json.loads(answer(machine, "/api/v1/jobs"))["data"]
+    return {one["job"]["id"] for one in listed}
+
+
 def test_a_configuration_error_ends_it_once_and_for_all(service):
     service.write(SETTINGS, GOOD + 'urll = "x"\n')
     assert service.run("systemctl restart tunewatch", fails=True).returncode != 0

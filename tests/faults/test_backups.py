@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import subprocess
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,20 +12,17 @@ import pytest
 from support.judge import Judge, books_of
 from support.track_record import rounds
 from support.winding_up import wind_up
+from tunewatch.store.backup import back_up
 
 NEWEST = "SELECT coalesce(max(position), 0) FROM event"
 
 
 def copy_of_file(url, directory, _server):
-    """Copy an SQLite store by SQLite's own means; return the copy's address."""
+    """Copy an SQLite store as `tunewatch backup` does; return the copy's address."""
     path = Path(url.removeprefix("sqlite:///"))
     copy = directory / "backup.db"
     copy.unlink(missing_ok=True)
-    with (
-        closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
-        closing(sqlite3.connect(copy)) as target,
-    ):
-        source.backup(target, pages=50)
+    back_up(path, copy)
     return f"sqlite:///{copy}"
 
 
@@ -47,14 +42,14 @@ def copy_of_database(url, directory, server):
 async def backs_up(times, staged, postgres, tmp_path, track_record):
     began, took = time.monotonic(), []
     async with staged(sinks=3, at_once=4) as scene:
-        back_up = copy_of_file if scene.engine == "sqlite" else copy_of_database
+        copied = copy_of_file if scene.engine == "sqlite" else copy_of_database
         live = scene.judge.books
         await scene.start()
         for _ in range(times):
             await scene.at_work()
             [[newest]] = live.rows(NEWEST)
             at = time.monotonic()
-            copy = await asyncio.to_thread(back_up, scene.url, tmp_path, postgres)
+            copy = await asyncio.to_thread(copied, scene.url, tmp_path, postgres)
             took.append(time.monotonic() - at)
             judge = Judge(
                 books=books_of(copy, postgres),

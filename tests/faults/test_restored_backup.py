@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections import defaultdict
-from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -16,19 +14,11 @@ from support.backlog import BACKLOG, WELL, add_events, waiting
 from support.fault_scene import fault_scene
 from support.judge import SqliteBooks, told_twice
 from support.watching import until
+from tunewatch.store.backup import back_up
 
 A_MINUTE = 60.0
 PAGE = 4096
 """Bytes: SQLite's pages."""
-
-
-def back_up(path, copy):
-    """Copy a store with SQLite's own means, while a daemon writes to it."""
-    with (
-        closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
-        closing(sqlite3.connect(copy)) as target,
-    ):
-        source.backup(target, pages=50)
 
 
 def restore(path, copy):

@@ -118,7 +118,7 @@ FAULTS = (
         "a backup under load",
         f"{_HERE}test_backups.py::test_a_hundred_backups_under_load_are_whole_and_disturb_nothing",
         (10,),
-        "by SQLite's own means, or dumped and restored beside: whole as of the moment "
+        "by `tunewatch backup`, or dumped and restored beside: whole as of the moment "
         "it was begun, nothing counted as delivered that was not acknowledged",
     ),
     Fault(
@@ -182,6 +182,13 @@ FAULTS = (
         (48,),
         "a control group of that size, 20 jobs that move, one endpoint dead and one "
         "well, `/metrics` scraped; then the dead one returns",
+    ),
+    Fault(
+        "a damaged store of a million events",
+        f"{_HERE}test_restored_backup.py::test_a_damaged_store_of_a_million_events_is_restored_within_a_minute",
+        (8, 10),
+        "pages in its middle are zero: it is refused with what to do; that is done, "
+        "with a backup made under load, and timed until it is ready",
     ),
     Fault(
         "any history of a store",
@@ -260,7 +267,7 @@ OTHERS = (
         "backup restored in the place of the store",
         f"{_HERE}test_restored_backup.py::test_a_restored_backup_renames_nothing_and_no_sequence_goes_back",
         (10, 21),
-        "made under load by SQLite's own means",
+        "made under load by `tunewatch backup`",
     ),
     Fault(
         "upgrade from the first tables with events that wait, killed 3 times",
@@ -279,13 +286,6 @@ OTHERS = (
         f"{_HERE}test_harm_stays_where_it_is.py::test_an_endpoint_in_trouble_harms_only_itself",
         (16,),
         "the others get everything; it is not flooded",
-    ),
-    Fault(
-        "a damaged store of a million events",
-        f"{_HERE}test_restored_backup.py::test_a_damaged_store_of_a_million_events_is_restored_within_a_minute",
-        (8, 10),
-        "pages in its middle are zero: it is refused with what to do; that is done, "
-        "with a backup made under load, and timed until it is ready",
     ),
     Fault(
         "a damaged file",

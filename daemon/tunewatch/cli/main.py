@@ -27,6 +27,7 @@ COMMANDS = {
     "best": "Print the model of a job's best checkpoint and nothing else.",
     "deliveries": "List attempts to deliver, or dead letters.",
     "redeliver": "Deliver events again: some, a range, or all that failed.",
+    "backup": "Copy the store into a file, while the daemon goes on.",
     "audit": "List who had what done.",
     "plugins": "List plugins and their state; pause or resume one.",
     "config": "Print the settings in force, or the annotated example.",

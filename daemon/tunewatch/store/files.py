@@ -45,7 +45,7 @@ def held(path: Path) -> Iterator[None]:
             raise _in_use(path, descriptor) from None
         _sign(descriptor, f"{os.getpid()}\n")
         for directory in made:
-            _keep_names(directory.parent)
+            keep_names(directory.parent)
         _make(path)
         examine(path)
         yield
@@ -104,10 +104,10 @@ def _make(path: Path) -> None:
     except OSError as error:
         raise _refused(path, error) from None
     os.close(descriptor)
-    _keep_names(path.parent)
+    keep_names(path.parent)
 
 
-def _keep_names(directory: Path) -> None:
+def keep_names(directory: Path) -> None:
     """Let the names in a directory survive a power loss. Raises StoreBroken."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
