@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from support.databases import PostgresServer
+from support.databases import PostgresServer, postgres_server
 from support.watching import until
 from tunewatch.app.leasing import Leasing
 from tunewatch.clock import FastClock
@@ -100,6 +100,30 @@ async def test_a_store_that_takes_no_writes_is_away_until_it_does_what_it_is_ask
             assert mine.away_reason is not None
         await get(mine, 1)
         assert mine.away_reason is None
+
+
+async def test_who_only_waits_for_a_lease_knows_soon_when_the_store_is_back():
+    clock = FastClock(1.0)
+    with postgres_server() as server:
+        url = server.create()
+        async with (
+            open_store(url, clock=clock, owner="one") as one,
+            open_store(url, clock=clock, owner="two") as two,
+            keeping(one) as mine,
+            keeping(two) as standby,
+        ):
+            await one.sources.contact("s1", "openai", "realm1")
+            await get(mine, 1)
+            async with asyncio.TaskGroup() as tasks:
+                waiting = tasks.create_task(get(standby, 1), name="waiting")
+                await asyncio.to_thread(server.stop)
+                await until(lambda: standby.away_reason, what="it is away")
+                server.start()
+                began = clock.monotonic()
+                await until(lambda: standby.away_reason is None, what="it is back")
+                assert clock.monotonic() - began < TTL / 2
+                assert not waiting.done()
+                waiting.cancel()
 
 
 @contextmanager

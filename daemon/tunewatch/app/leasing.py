@@ -68,7 +68,6 @@ class Leasing:
     _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _progress: dict[int, Callable[[], bool]] = field(default_factory=dict)
     _renewed_at: float = 0.0
-    _away_at: float = 0.0
     _passing: set[int] = field(default_factory=set)  # kept for the next life here
     _kept: dict[int, Held] = field(default_factory=dict)
     _left_until: dict[int, float] = field(default_factory=dict)
@@ -187,7 +186,6 @@ class Leasing:
         if self.away_reason is None:
             _log.warning("lease.store_away", reason=reason)
         self.away_reason = reason
-        self._away_at = self.clock.monotonic()
 
     def _is_back(self) -> None:
         """Note that leases are written again: that the store can be read is no sign."""
@@ -223,7 +221,10 @@ class Leasing:
             is_shared = self.leases.are_shared
             most = AT_ONCE if is_shared else ALONE_AT_ONCE
             taken = await self.leases.acquire_free(wanted, most=most)
-            if taken or self._others_renew():
+            if taken:
+                self._is_back()
+            elif self.away_reason is not None:
+                await self.leases.try_to_write()
                 self._is_back()
             has_taken = has_taken or bool(taken)
             for fence in taken:
@@ -234,10 +235,6 @@ class Leasing:
                 YIELDS * len(self.held) if is_shared else ALONE_AGAIN
             )
         return has_taken and self.leases.are_shared
-
-    def _others_renew(self) -> bool:
-        """Whether leases that are not free must have been renewed since it was away."""
-        return self.clock.monotonic() - self._away_at > self.leases.ttl
 
     async def _lend(self, fence: Fence) -> None:
         queue = self._wanted.pop(fence.source_id, None)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     bindparam,
+    false,
     select,
     tuple_,
     update,
@@ -194,6 +195,15 @@ class Leases:
         """
         self._trusted.clear()
         await self._carrier.write(partial(free_all, owner=self.owner), beside=True)
+
+    async def try_to_write(self) -> None:
+        """Change nothing, in a transaction that could. Raises StoreFault if none can.
+
+        For who holds no lease, and has nothing to write: that a database answers does
+        not tell that it is no standby.
+        """
+        nothing = update(lease).where(false()).values(owner=self.owner)
+        await self._carrier.write(lambda c: c.execute(nothing) and None, beside=True)
 
     async def rows(self) -> list[LeaseRow]:
         """Return all leases there have been, by source. Raises StoreFault."""
