@@ -21,6 +21,7 @@ from tunewatch.cli.settings import plugin_model, source_model
 from tunewatch.clock import SystemClock
 
 HOUR = 3600.0
+YEAR = 365 * 24 * HOUR
 NAMES = ["healthy", "down", "blaming"]
 ANSWERS = {"healthy": 200, "down": 503, "blaming": 422}
 FIRST_WAIT = 4.0
@@ -85,6 +86,10 @@ def tried_once(receiver, name):
         pytest.param(
             "postgresql", -HOUR, id="postgresql-back", marks=pytest.mark.faults
         ),
+        pytest.param("sqlite", YEAR, id="sqlite-a-year", marks=pytest.mark.faults),
+        pytest.param("sqlite", -YEAR, id="sqlite-year-back", marks=pytest.mark.faults),
+        pytest.param("postgresql", YEAR, id="pg-a-year", marks=pytest.mark.faults),
+        pytest.param("postgresql", -YEAR, id="pg-year-back", marks=pytest.mark.faults),
     ],
     indirect=["store_url"],
 )

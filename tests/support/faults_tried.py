@@ -236,6 +236,13 @@ FAULTS = (
         "both directions; it may keep what it has, or lose it",
     ),
     Fault(
+        "3 replicas: clocks set",
+        "tests/replicas/test_clocks.py::test_replicas_whose_clocks_are_set_and_drift_share_and_lose_nothing",
+        (31,),
+        "two are set by 5 minutes, an hour or a year to and fro, one gains 0.2 s a "
+        "second; replicas are rolled and killed meanwhile, and no lease is lost by it",
+    ),
+    Fault(
         "3 replicas: rolled",
         f"{_TURMOIL}::test_fifty_rolling_restarts_under_load_lose_and_repeat_nothing",
         (33,),

@@ -87,6 +87,11 @@ BARS = (
         "the whole suite by one session for all, but for what is about sessions",
     ),
     Bar(
+        31,
+        "the wall clock is set by an hour or a year, drifts, differs among replicas",
+        "short form by an hour, tests/faults/test_wall_clock.py; the record",
+    ),
+    Bar(
         32,
         "a second daemon on the same file ends at once and does no harm",
         "tests/faults/test_harm_stays_where_it_is.py",

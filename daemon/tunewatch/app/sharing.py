@@ -7,14 +7,14 @@ of a source as on a clean stop. Takes nothing by force, and knows only leases.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from tunewatch.app.lives import Lives
+from tunewatch.app.overdue import Overdue
 from tunewatch.app.parts import Parts
 from tunewatch.store.lease_rows import LeaseRow
-from tunewatch.store.requests import Request
 
 SHARE = "share"
 """The kind of request: its body names who asks."""
@@ -37,6 +37,10 @@ class Sharing:
     parts: Parts
     lives: Lives
     _ask_at: float | None = None  #: monotonic
+    _overdue: Overdue = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._overdue = Overdue(self.parts.clock, IN_VAIN)
 
     async def step(self) -> None:
         """Answer who asks, and ask if it is time to. Raises StoreUnavailable."""
@@ -54,7 +58,8 @@ class Sharing:
         held = self.parts.leasing.held
         requests = self.parts.store.requests
         waiting = await requests.pending([SHARE])
-        ours = [one for one in waiting if one.source_id in held or self._is_old(one)]
+        old = self._overdue.among(waiting)
+        ours = [one for one in waiting if one.source_id in held or one.id in old]
         if not ours:
             return
         counts = shares(await self.parts.store.leases.rows())
@@ -63,15 +68,12 @@ class Sharing:
         for one in ours:
             asker = one.body.decode()
             one_more = counts[asker] + 1
-            if self._is_old(one) or one.source_id is None or counts[me] <= one_more:
+            if one.id in old or one.source_id is None or counts[me] <= one_more:
                 continue
             counts[me] -= 1
             counts[asker] = one_more
             _log.info("lease.handed_over", source_id=one.source_id, to=asker)
             self.parts.leasing.hand_over(one.source_id)
-
-    def _is_old(self, request: Request) -> bool:
-        return abs(self.parts.clock.now() - request.at) > IN_VAIN
 
     async def _ask(self) -> None:
         """Ask who has most for what would be even, of what is looked at here too."""

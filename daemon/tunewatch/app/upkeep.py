@@ -17,6 +17,7 @@ import structlog
 from tunewatch.app.conditions import Conditions
 from tunewatch.app.lives import Lives
 from tunewatch.app.orphans import OrphanLife
+from tunewatch.app.overdue import Overdue
 from tunewatch.app.parts import Parts
 from tunewatch.app.sharing import Sharing
 from tunewatch.app.store_presence import StorePresence
@@ -61,9 +62,11 @@ class Upkeep:
     file: Path | None  #: of an SQLite store
     requests_beat: float = 0.0  #: monotonic, of the last progress
     sharing: Sharing = field(init=False)
+    overdue_looks: Overdue = field(init=False)
 
     def __post_init__(self) -> None:
         self.sharing = Sharing(parts=self.parts, lives=self.lives)
+        self.overdue_looks = Overdue(self.parts.clock, LOOK_IN_VAIN)
 
     async def serve_requests(self) -> NoReturn:
         """Take what people asked for, twice a second."""
@@ -117,12 +120,12 @@ class Upkeep:
             for name, one in self.lives.orphans.items()
             if one.dispatcher
         }
-        now = self.parts.clock.now()
         requests = await self.parts.store.requests.pending(["look"])
+        old = self.overdue_looks.among(requests)
         done = [
             one.id
             for one in requests
-            if one.source_id in {*lives, *orphans} or now - one.at > LOOK_IN_VAIN
+            if one.source_id in {*lives, *orphans} or one.id in old
         ]
         if done:
             await self.parts.store.requests.drop(*done)
