@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 import weakref
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import contextmanager
 
 import pytest
@@ -159,19 +159,18 @@ def test_if_no_thread_can_be_had_whoever_asks_is_told_and_the_rest_goes_on():
 async def test_a_task_passes_its_owner_on_to_the_tasks_and_threads_it_begins():
     threads = Bulkheads(most=1)
     asyncio.get_running_loop().set_default_executor(threads)
-    go_on, seen = threading.Event(), Future()
+    go_on, begun = threading.Event(), asyncio.Event()
 
     async def within():
-        await asyncio.to_thread(seen.set_result, None)
+        begun.set()
         await asyncio.to_thread(go_on.wait, SOON)
 
     with bulkhead("plugins.a"):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(within(), name="within")
-            await asyncio.wrap_future(seen)
             try:
-                await asyncio.sleep(0)
-                assert set(threads.at_work()) <= {"plugins.a"}
+                await begun.wait()
+                assert threads.at_work() == {"plugins.a": 1}
                 with bulkhead(OURS):
                     async with asyncio.timeout(SOON):
                         assert await asyncio.to_thread(lambda: "ours") == "ours"
