@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from support.served_items import (
     checkpoint_item,
     ended_item,
+    job_item,
     laid_over,
     message_item,
     metrics_item,
@@ -18,6 +19,7 @@ from tunewatch.testing import Fault
 
 JOB, FILE = "ftjob-1", "file-results"
 SETTLED, REOPENED = "tunewatch.job.settled", "tunewatch.job.reopened"
+METRICS = "fine_tuning.event.metrics"
 CONTENT = f"*/files/{FILE}/content"
 CSV = b"step,train_loss,train_accuracy,valid_loss\n1,0.9,0.5,\n2,0.8,0.6,0.75\n"
 
@@ -29,8 +31,12 @@ async def settled(watch: Watch, times: int = 1) -> float:
 
 
 def put_succeeded(watch: Watch, **more: object) -> None:
+    watch.api.put_job(succeeded(watch, **more))
+
+
+def succeeded(watch: Watch, **more: object) -> dict[str, object]:
     fields = {"result_files": [FILE], "fine_tuned_model": "ft:x", **more}
-    watch.api.put_job(ended_item(JOB, watch.now(), "succeeded", **fields))
+    return ended_item(JOB, watch.now(), "succeeded", **fields)
 
 
 async def test_a_job_settles_after_two_complete_looks_a_window_apart(url):
@@ -129,6 +135,38 @@ async def test_a_result_file_fills_only_what_the_events_did_not_carry(url, base6
         ]
         assert [point.n for point in (event, *filled)] == [1, 2, 3]
         assert len([r for r in watch.asked(CONTENT) if r.status == 200]) == 1
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+async def test_a_file_waits_for_events_that_came_after_a_look_that_broke_off(
+    url, pages
+):
+    """What was read by then is of before the end, and the file has all of it."""
+    fails = {1: "*/checkpoints*", 2: "*/events*after=*"}[pages]
+    async with watching(url) as watch:
+        at = watch.now() - 100
+        watch.api.put_job(job_item(JOB, at))
+        older = [message_item(number, at) for number in range(100 * (pages - 1))]
+        first = metrics_item(1, at + 1, train_loss=0.91234)
+        watch.api.put_events(JOB, [first, *older])
+        refused = watch.api.fault(fails, Fault.status(503), times=None)
+        async with watch.polling():
+            await until(lambda: refused.hits, what="a look broke off, its events read")
+            watch.api.add_events(JOB, [metrics_item(2, watch.now(), train_loss=0.8)])
+            watch.api.update_job(JOB, succeeded(watch))
+            watch.api.put_file(FILE, CSV)
+            refused.lift()
+            await settled(watch)
+        accuracy = "train_mean_token_accuracy"
+        assert [(point.step, point.values) for point in watch.heard.points(JOB)] == [
+            (1, {"train_loss": 0.91234}),
+            (2, {"train_loss": 0.8}),
+            (1, {accuracy: 0.5}),
+            (2, {accuracy: 0.6, "valid_loss": 0.75}),
+        ]
+        told = watch.heard.types(JOB)
+        *_, last = (n for n, kind in enumerate(told) if kind == METRICS)
+        assert last < told.index("fine_tuning.job.succeeded")
 
 
 async def test_a_failed_job_is_asked_for_no_file(url):

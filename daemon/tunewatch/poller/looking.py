@@ -75,6 +75,8 @@ class Looker:
             # more than one a job.
             seen = replace(seen, checkpoints=await self._checkpoints(job))
             return await self._committed(job, seen, now)
+        if ended and job.walk is not None and job.walk.is_begun:
+            seen = await self._made_up(job, seen)
         entries, walk = await self._entries(job)
         turned = current.status != job.state.told_status
         moved = bool(entries) or turned
@@ -148,6 +150,20 @@ class Looker:
         job.malformed = walk.malformed
         return entries, walk
 
+    async def _made_up(self, job: Tracked, seen: Observation) -> Observation:
+        """Commit what a walk finds that an earlier look began; return what is left.
+
+        It knows of nothing that came after that, and the job has ended since: its last
+        points have to be told by their events before its file, which has all of them.
+        """
+        entries, walk = await self._entries(job)
+        for part in _parts(entries):
+            committed = await self._commit_part(seen, part)
+            job.key = committed.job_key or job.key
+            seen = replace(seen, look=next(self.numbers))
+        job.walked(walk)
+        return seen
+
     async def _checkpoints(self, job: Tracked) -> tuple[Checkpoint, ...] | None:
         try:
             return await all_checkpoints(self.asker, job.id)
@@ -158,29 +174,39 @@ class Looker:
         self, job: Tracked, seen: Observation, now: float
     ) -> Committed:
         """Commit a look, in parts if it is a long one, and learn from the answer."""
-        entries = seen.entries
-        while len(entries) > MOST_ENTRIES:
-            part = replace(
-                seen,
-                entries=entries[:MOST_ENTRIES],
-                checkpoints=None,
-                file_id=None,
-                file_points=(),
-                complete=False,
-                partial=True,
-            )
-            await self._commit_one(part)
-            entries = entries[MOST_ENTRIES:]
+        *parts, last = _parts(seen.entries) or [()]
+        for part in parts:
+            await self._commit_part(seen, part)
             seen = replace(seen, look=next(self.numbers))
-        committed = await self._commit_one(replace(seen, entries=entries))
+        committed = await self._commit_one(replace(seen, entries=last))
         learn(job, seen, committed, now)
         return committed
+
+    async def _commit_part(
+        self, seen: Observation, entries: tuple[Entry, ...]
+    ) -> Committed:
+        """Commit some entries of a look and nothing else of it."""
+        part = replace(
+            seen,
+            entries=entries,
+            checkpoints=None,
+            file_id=None,
+            file_points=(),
+            complete=False,
+            partial=True,
+        )
+        return await self._commit_one(part)
 
     async def _commit_one(self, seen: Observation) -> Committed:
         (outcome,) = await self.commit([seen])
         if isinstance(outcome, JobFault):
             raise NotCommitted(outcome.reason)
         return outcome
+
+
+def _parts(entries: tuple[Entry, ...]) -> list[tuple[Entry, ...]]:
+    starts = range(0, len(entries), MOST_ENTRIES)
+    return [entries[start : start + MOST_ENTRIES] for start in starts]
 
 
 def brings_checkpoints(entries: Iterable[Entry]) -> bool:
