@@ -20,15 +20,19 @@ STORE = 3
 
 
 async def fills_up(times, longest, on_a_disk, chance, track_record):
-    began, resumed = time.monotonic(), []
+    began, filled, resumed = time.monotonic(), 0, []
     async with on_a_disk() as (scene, disk):
         await scene.start()
         process = scene.daemon.process
-        for turn in range(1, times + 1):
+        while len(resumed) < times:
             await scene.at_work()
             await asyncio.sleep(chance.uniform(0.0, 0.5))
             disk.fill(chance.choice((0, 5000, 40_000)))
-            await scene.pauses("room")
+            filled += 1
+            if not await scene.may_pause("room"):
+                # SQLite writes its log anew from the beginning, and needs no room.
+                disk.free()
+                continue
             await asyncio.sleep(chance.uniform(1.0, longest))
             before = scene.receiver.arrivals
             await asyncio.sleep(0.5)
@@ -38,7 +42,7 @@ async def fills_up(times, longest, on_a_disk, chance, track_record):
             assert status == 200
             disk.free()
             resumed.append(await scene.goes_on())
-            said_once_each(scene.daemon, turn)
+            said_once_each(scene.daemon, most=filled, least=len(resumed))
         assert disk.struck > 0
         if times > 1:
             await scene.play_out()
@@ -54,7 +58,7 @@ async def fills_up(times, longest, on_a_disk, chance, track_record):
     assert max(resumed) <= RESUMED
 
 
-def said_once_each(daemon, turns):
+def said_once_each(daemon, *, most, least):
     """Who waits says it when it begins and when it ends; not all had to wait."""
     began = 0
     for start, end in (
@@ -62,9 +66,9 @@ def said_once_each(daemon, turns):
         ("dispatch.paused", "dispatch.resumed"),
     ):
         times = len(daemon.lines(start))
-        assert times == len(daemon.lines(end)) <= turns, start
+        assert times == len(daemon.lines(end)) <= most, start
         began += times
-    assert began >= turns
+    assert began >= least
 
 
 @pytest.mark.timeout(120)

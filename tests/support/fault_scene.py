@@ -83,12 +83,17 @@ class Scene:
 
     async def pauses(self, reason: str) -> None:
         """Wait until it is not ready, for a reason that has this word."""
+        assert await self.may_pause(reason), f"/readyz does not say {reason!r}"
 
-        async def says_so() -> bool:
+    async def may_pause(self, reason: str, *, within: float = 30.0) -> bool:
+        """Wait for the same if it comes; return whether it did."""
+        due = time.monotonic() + within
+        while time.monotonic() < due:
             status, text = await self.daemon.asked("/readyz")
-            return status == 503 and reason in text
-
-        await until(says_so, within=30, every=0.1, what=f"/readyz says {reason!r}")
+            if status == 503 and reason in text:
+                return True
+            await asyncio.sleep(0.1)
+        return False
 
     async def stands(self) -> tuple[int, float, str]:
         """Return whether it is ready, whether the store takes writes, and why not."""
