@@ -83,7 +83,7 @@ async def hangs_for(seconds, tmp_path, chance, track_record):
     """Run beside a plugin that blocks every thread it can get; return how it went."""
     url, began = f"sqlite:///{tmp_path / 'state.db'}", time.monotonic()
     async with fault_scene(
-        tmp_path, url, None, chance, sinks=3, at_once=4, kind=HangingDaemon
+        tmp_path, url, None, chance, sinks=2, at_once=12, kind=HangingDaemon
     ) as scene:
         daemon = scene.daemon
         daemon.install()
