@@ -67,7 +67,7 @@ BARS = (
     Bar(
         27,
         "200 times frozen past its lease and awake again: writes nothing",
-        "the record; what was fenced off is not counted apart",
+        "the record, with how many writes the fence refused",
     ),
     Bar(
         28,
