@@ -362,6 +362,46 @@ async def test_what_waited_too_long_becomes_one_dead_letter_for_each_lane(store_
         assert tally.burials == ["age", "age"]
 
 
+YEAR = 365 * 86400.0
+
+
+async def test_what_was_observed_by_a_clock_a_year_behind_is_not_too_old(store_url):
+    async with desk(store_url) as d:
+        receiver = Receiver()
+        ops = gate(receiver.sink, clock=d.clock, max_age=3600.0)
+        async with d.dispatching(ops) as dispatcher:
+            await d.tell("ftjob-1", "young")
+            await until(lambda: receiver.took == ["young"])
+            receiver.down = Retry("connection refused")
+            await d.tell("ftjob-2", "before")
+            # As by another replica, or until somebody sets this one's clock right.
+            d.clock.wall -= YEAR
+            await d.tell("ftjob-3", "a year behind")
+            d.clock.wall += YEAR
+            await d.tell("ftjob-4", "behind")
+            await passes(d, dispatcher, 60.0)
+            receiver.down = None
+            await passes(d, dispatcher, 60.0)
+            await until(lambda: len(receiver.took) == 4)
+        assert await d.rows("SELECT * FROM dead_letter") == []
+
+
+async def test_what_says_nothing_against_it_is_as_old_as_it_says(store_url):
+    async with desk(store_url) as d:
+        receiver = Receiver()
+        receiver.down = Retry("connection refused")
+        ops = gate(receiver.sink, clock=d.clock, max_age=3600.0)
+        async with d.dispatching(ops) as dispatcher:
+            await d.tell("ftjob-1", "old")
+            d.clock.wall += YEAR
+            await d.tell("ftjob-2", "young")
+            await passes(d, dispatcher, 60.0)
+            receiver.down = None
+            await passes(d, dispatcher, 60.0)
+            await until(lambda: receiver.took == ["young"])
+        assert len(await d.rows("SELECT * FROM dead_letter")) == 1
+
+
 async def test_nothing_is_too_old_while_the_clocks_disagree(sqlite_url):
     async with desk(sqlite_url) as d:
         receiver = Receiver()

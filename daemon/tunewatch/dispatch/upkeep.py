@@ -97,7 +97,7 @@ class Upkeep:
         mark = track.mark()
         upto = await self._ledger.read(
             partial(
-                waiting.observed_before,
+                waiting.older_than,
                 source_id=self._fence.source_id,
                 moment=self._clock.now() - max_age,
                 after=mark,

@@ -83,6 +83,13 @@ _OBSERVED = text(
     "SELECT position, observed_at FROM event WHERE source_id = :source"
     " AND position >= :at AND position <= :upto ORDER BY position LIMIT 1"
 )
+_YOUNG = text(
+    "SELECT position FROM event WHERE source_id = :source AND position > :after"
+    " AND position <= :upto AND observed_at >= :moment ORDER BY position LIMIT 1"
+)
+_AT_ONCE = 20_000
+"""Positions that are looked at for age in one go, and as many before them, which may
+tell that these are younger than they say."""
 
 
 def newest(connection: Connection, source_id: int) -> int:
@@ -181,6 +188,25 @@ def observed_before(
         else:
             high = middle
     return low
+
+
+def older_than(
+    connection: Connection, source_id: int, *, moment: float, after: int, upto: int
+) -> int:
+    """Return the last position up to which everything surely is older than a moment.
+
+    `after` if nothing behind it is. What was committed after something young is not
+    old, whatever it says: one that was observed while a clock was off by a year, that
+    of one of several replicas perhaps, must not become a dead letter. Looks so far and
+    no farther in one go.
+    """
+    upto = min(upto, after + _AT_ONCE)
+    old = observed_before(connection, source_id, moment=moment, after=after, upto=upto)
+    if old == after:
+        return after
+    values = {"source": source_id, "after": after - _AT_ONCE, "upto": old}
+    first = connection.scalar(_YOUNG, {**values, "moment": moment})
+    return old if first is None else max(after, first - 1)
 
 
 def spans(
