@@ -117,6 +117,19 @@ async def test_the_oldest_are_found_by_bisection(full):
     assert found == 1000 + 499
 
 
+async def test_what_is_old_is_found_however_much_of_it_there_is(full):
+    found = await full.store.carrier.read(
+        partial(
+            waiting.older_than,
+            source_id=1,
+            moment=1000.0 + EVENTS + 1,
+            after=1000,
+            upto=1000 + EVENTS,
+        )
+    )
+    assert found == 1000 + EVENTS
+
+
 async def test_bodies_are_read_whatever_their_number(full):
     for count in (1, 2, 8, 9, 64, 65, 200):
         positions = range(1001, 1001 + count)
