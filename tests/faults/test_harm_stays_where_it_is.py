@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
 
 import pytest
 
 from support.daemon_process import daemon_process
+from support.damaged_store import zero
 from support.fault_scene import fault_scene
 from support.watching import until
 
@@ -91,15 +93,10 @@ async def test_a_damaged_file_is_refused_with_3_and_left_as_it_is(
 
 
 def damage(path, how):
-    whole = path.read_bytes()
-    middle = len(whole) // 2
     match how:
         case "cut in half":
-            path.write_bytes(whole[:middle])
+            os.truncate(path, path.stat().st_size // 2)
         case "zeroed in the middle":
-            page = 4096
-            first = middle // page * page
-            gap = bytes(4 * page)
-            path.write_bytes(whole[:first] + gap + whole[first + len(gap) :])
+            zero(path, 4)
         case _:
             path.write_bytes(b"these are somebody's notes\n" * 400)

@@ -11,14 +11,13 @@ import msgspec
 import pytest
 
 from support.backlog import BACKLOG, WELL, add_events, waiting
+from support.damaged_store import zero
 from support.fault_scene import fault_scene
 from support.judge import SqliteBooks, told_twice
 from support.watching import until
 from tunewatch.store.backup import back_up
 
 A_MINUTE = 60.0
-PAGE = 4096
-"""Bytes: SQLite's pages."""
 
 
 def restore(path, copy):
@@ -126,13 +125,6 @@ async def test_a_restored_backup_renames_nothing_and_no_sequence_goes_back(
     )
 
 
-def damage(path):
-    """Put zeros in the place of some pages in the middle."""
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 2 // PAGE * PAGE)
-        file.write(bytes(4 * PAGE))
-
-
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 async def test_a_damaged_store_of_a_million_events_is_restored_within_a_minute(
@@ -153,7 +145,7 @@ async def test_a_damaged_store_of_a_million_events_is_restored_within_a_minute(
         await scene.at_work()
         await asyncio.to_thread(back_up, path, copy)
         await daemon.kill()
-        damage(path)
+        zero(path, 4)
         found = time.monotonic()
         process = await daemon.spawn()
         async with asyncio.timeout(A_MINUTE):

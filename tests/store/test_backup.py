@@ -10,14 +10,13 @@ from threading import Event
 
 import pytest
 
+from support.damaged_store import zero
 from support.filled_store import filling, make_large_store
 from support.small_disk import small_disk
 from tunewatch.store.backup import Backup, CannotWrite, back_up
 from tunewatch.store.records import StoreUnusable
 
 JOBS = 300
-PAGE = 4096
-"""Bytes: SQLite's pages."""
 LARGE = 65 * 2**20
 
 
@@ -115,13 +114,11 @@ def test_where_nobody_can_write_it_says_so(store, tmp_path):
 
 @pytest.mark.parametrize("size", ["small", "too large to be read at a start"])
 def test_a_damaged_store_is_not_passed_on_as_a_backup(store, target, size):
-    middle = store.stat().st_size // 2 // PAGE * PAGE
+    before = store.stat().st_size
     if size != "small":
         with closing(sqlite3.connect(store)) as connection, connection:
             connection.execute("CREATE TABLE ballast AS SELECT zeroblob(?)", (LARGE,))
-    with store.open("r+b") as file:
-        file.seek(middle)
-        file.write(bytes(PAGE))
+    zero(store, 1, within=before)
     with pytest.raises(StoreUnusable, match=r"state\.db is damaged"):
         back_up(store, target)
     assert list(target.parent.iterdir()) == []

@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 from tunewatch.store import files
-from tunewatch.store.faults import damaged, translated
+from tunewatch.store.faults import translated
 from tunewatch.store.records import StoreFault, StoreUnavailable, StoreUnusable
 
 PATIENCE = 10.0
 """s to wait for a lock that somebody has for a moment."""
-
 
 _COUNT = "SELECT (SELECT count(*) FROM job), (SELECT count(*) FROM event)"
 
@@ -78,7 +76,10 @@ def _begun(to: Path) -> Iterator[Path]:
 def _copied(path: Path, part: Path) -> None:
     fault: StoreFault | CannotWrite | None = None
     try:
-        with closing(_to_read(path)) as source, closing(sqlite3.connect(part)) as copy:
+        with (
+            closing(files.to_read(path, timeout=PATIENCE)) as source,
+            closing(sqlite3.connect(part)) as copy,
+        ):
             _check_place(copy, part)
             # In one step: in several it would begin anew after each write in between.
             source.backup(copy)
@@ -109,10 +110,8 @@ def _looked_over(path: Path, part: Path) -> Backup:
     """Read every page of the copy. Raises StoreUnusable if they are not sound."""
     fault: StoreFault | None = None
     try:
-        with closing(_to_read(part)) as copy:
-            [[said]] = copy.execute("PRAGMA quick_check(1)").fetchall()
-            if said != "ok":
-                raise damaged(str(path), "its pages contradict each other")
+        with closing(files.to_read(part)) as copy:
+            files.look_over(copy, str(path))
             jobs, events = copy.execute(_COUNT).fetchone()
             return Backup(jobs, events, part.stat().st_size)
     except sqlite3.OperationalError as error:
@@ -134,11 +133,6 @@ def _named(part: Path, to: Path) -> None:
     except OSError as error:
         raise CannotWrite(f"cannot write {to}: {error.strerror}") from None
     files.keep_names(to.parent)
-
-
-def _to_read(path: Path) -> sqlite3.Connection:
-    address = f"file:{quote(str(path))}?mode=ro"
-    return sqlite3.connect(address, uri=True, timeout=PATIENCE)
 
 
 def _fault(error: sqlite3.Error, path: Path) -> StoreFault:

@@ -154,15 +154,26 @@ def _promised(header: bytes) -> int:
 
 
 def _look_inside(path: Path, *, fully: bool) -> None:
-    question = "PRAGMA quick_check(1)" if fully else "SELECT name FROM sqlite_master"
-    address = f"file:{quote(str(path))}?mode=ro"
     fault: Exception | None = None
     try:
-        with closing(sqlite3.connect(address, uri=True, timeout=3.0)) as connection:
-            rows = connection.execute(question).fetchall()
+        with closing(to_read(path)) as connection:
+            if fully:
+                look_over(connection, str(path))
+            else:
+                connection.execute("SELECT name FROM sqlite_master").fetchall()
     except sqlite3.Error as error:
         fault = translated(error, str(path))
     if fault is not None:
         raise fault
-    if fully and rows != [("ok",)]:
-        raise damaged(str(path), "its pages contradict each other")
+
+
+def to_read(path: Path, *, timeout: float = 3.0) -> sqlite3.Connection:
+    """Return a connection that cannot write; it waits for locks for `timeout` s."""
+    address = f"file:{quote(str(path))}?mode=ro"
+    return sqlite3.connect(address, uri=True, timeout=timeout)
+
+
+def look_over(connection: sqlite3.Connection, where: str) -> None:
+    """Read every page. Raises StoreUnusable, which names `where`, if one is unsound."""
+    if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
+        raise damaged(where, "its pages contradict each other")
