@@ -42,6 +42,16 @@ def bulkhead(owner: str) -> Iterator[None]:
         _owner.reset(before)
 
 
+def plugin(name: str) -> str:
+    """Return the owner that a plugin is, wherever it is called."""
+    return f"plugins.{name}"
+
+
+def source(name: str) -> str:
+    """Return the owner that a source is."""
+    return f"sources.{name}"
+
+
 class _Call(NamedTuple):
     owner: str
     future: Future[Any]

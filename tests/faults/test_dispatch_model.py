@@ -158,10 +158,6 @@ def explore(stores, seed, examples, steps):
     return tried
 
 
-def engine_of(request):
-    return request.node.callspec.params["stores"]
-
-
 ENGINES = pytest.mark.parametrize("stores", ["sqlite", "postgresql"], indirect=True)
 
 
@@ -180,7 +176,7 @@ def test_no_long_history_loses_renames_or_disorders_anything(
     tried = explore(stores, seed, examples=rounds(1000), steps=60)
     track_record(
         "any history of a store",
-        engine=engine_of(request),
+        engine=request.node.callspec.params["stores"],
         runs=tried["histories"],
         lost=f"0 of {tried['told']}",
         out_of_order=0,

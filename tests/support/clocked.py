@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.distribution import ROOT, python_path
 from support.program import Program
 
 OFF_BY = "CLOCK_OFF_BY"
@@ -32,9 +31,7 @@ class SetClock:
     def lend(self, program: Program) -> None:
         """Let a program go by it from its next start on."""
         self.set(0.0)
-        program.module = "support.clocked"
-        program.is_cold = True
-        program.environ["PYTHONPATH"] += f":{python_path(ROOT / 'tests')}"
+        program.launch_by("support.clocked")
         program.environ[OFF_BY] = str(self.file)
 
     def set(self, off_by: float) -> None:

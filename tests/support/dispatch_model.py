@@ -148,12 +148,12 @@ class World:
 
     async def forget(self, older_than: float) -> None:
         """Let retention remove what is older, dead letters with it."""
-        _, _, before, _ = await self._books()
+        before = await self._buried()
         old = await self._buried(self.clock.now() - older_than)
         await self._desk.store.retention.purge(
             self._desk.fence, older_than=older_than, plugins=list(self.sinks)
         )
-        _, _, after, _ = await self._books()
+        after = await self._buried()
         assert before - after <= old, "a dead letter went before its time"
         self.forgotten |= before - after
 
@@ -193,8 +193,7 @@ class World:
             self.run(self.pass_time(600.0))
         assert self._dispatcher.is_drained, "something is never told"
         self.check()
-        _, _, buried, _ = self.run(self._books())
-        given_up = buried | self.forgotten
+        given_up = self.run(self._buried()) | self.forgotten
         assert self.run(self._left()) == [], "something is never delivered again"
         for name, sink in self.sinks.items():
             for position in self._owed(sink):

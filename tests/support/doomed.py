@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from support.distribution import ROOT, python_path
 from support.fatal_points import LOOPS, POINTS, Point
 from support.program import Program
 
@@ -39,9 +38,7 @@ AFTER = 1.0
 
 def doom(program: Program) -> None:
     """Let a program be started by this module, which does what it is told."""
-    program.module = "support.doomed"
-    program.is_cold = True
-    program.environ["PYTHONPATH"] += f":{python_path(ROOT / 'tests')}"
+    program.launch_by("support.doomed")
 
 
 class Doom(msgspec.Struct, frozen=True):

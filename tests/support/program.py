@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.distribution import python_path, tunewatch_site
+from support.distribution import ROOT, python_path, tunewatch_site
 from support.warm_start import Start, WarmProcess, warm_process
 
 LONGEST = 60.0
@@ -54,6 +54,11 @@ class Program:
             "PYTHONPATH": python_path(site, *self.sites),
             **self.environ,
         }
+
+    def launch_by(self, module: str) -> None:
+        """Let it be started, cold, by a module of ours that wraps it from outside."""
+        self.module, self.is_cold = module, True
+        self.environ["PYTHONPATH"] += f":{python_path(ROOT / 'tests')}"
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line."""

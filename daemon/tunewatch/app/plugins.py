@@ -16,7 +16,7 @@ from typing import TypeGuard
 import structlog
 from prometheus_client import CollectorRegistry
 
-from tunewatch import pace
+from tunewatch import bulkheads, pace
 from tunewatch.app.discreet import Clear, discreet
 from tunewatch.app.lent_registry import LentRegistry
 from tunewatch.app.terms import first_of
@@ -136,7 +136,7 @@ class Plugins:
         tasks.create_task(leave(), name=f"plugin.leaves:{kept.instance.name}")
 
     async def _keep_apart(self, kept: _Kept, after: _Kept | None) -> None:
-        with bulkhead(_owner(kept.instance)):
+        with bulkhead(bulkheads.plugin(kept.instance.name)):
             await self._keep_open(kept, after)
 
     async def _keep_open(self, kept: _Kept, after: _Kept | None) -> None:
@@ -199,7 +199,7 @@ class Plugins:
                     "its opening", stack.enter_async_context(manager)
                 )
             if answers_requests(opened):
-                owner = _owner(instance)
+                owner = bulkheads.plugin(instance.name)
                 kept.routes = [_apart(route, owner) for route in opened.routes()]
         except Exception as error:  # noqa: BLE001 - plugin code: whatever it raises
             said = self.clear(str(error))
@@ -214,10 +214,6 @@ class Plugins:
 def answers_requests(opened: Sink | Reactor | View) -> TypeGuard[View]:
     """Whether it is a view."""
     return hasattr(opened, "routes")
-
-
-def _owner(instance: Instance) -> str:
-    return f"plugins.{instance.name}"
 
 
 def _apart(route: Route, owner: str) -> Route:

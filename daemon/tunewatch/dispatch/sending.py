@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
+from tunewatch import bulkheads
 from tunewatch.bulkheads import bulkhead
 from tunewatch.clock import Clock
 from tunewatch.dispatch.attempts import note
@@ -138,7 +139,7 @@ class Sender:
     ) -> None:
         flight.began = self._clock.monotonic()
         try:
-            with bulkhead(f"plugins.{flight.feed.name}"):
+            with bulkhead(bulkheads.plugin(flight.feed.name)):
                 limit = flight.feed.gate.deadline
                 outcome = await call(target, delivery, deadline=limit)
         except asyncio.CancelledError:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+from tunewatch import bulkheads
 from tunewatch.bulkheads import bulkhead
 from tunewatch.model import Checkpoint, Entry, MetricPoint
 from tunewatch.poller.budget import Budget, Purpose
@@ -26,6 +27,7 @@ class Asker:
 
     def __init__(self, source: Source, budget: Budget) -> None:
         self._source = source
+        self._owner = bulkheads.source(source.name)
         self._budget = budget
 
     @property
@@ -70,7 +72,7 @@ class Asker:
     ) -> AnswerT:
         await self._budget.take(purpose)
         try:
-            with bulkhead(f"sources.{self._source.name}"):
+            with bulkhead(self._owner):
                 return await ask()
         except Unavailable as fault:
             if fault.after is not None:
